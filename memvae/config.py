@@ -1,0 +1,363 @@
+"""From `config/config.yaml` to the specification of one run.
+
+The standard library alone is imported at the top: Snakemake imports this module at every dry run, and a machine that
+only trains needs neither YAML nor a schema, because a specification travels as JSON.
+"""
+
+import copy
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memvae.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = Path("config/config.yaml")
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+RUN_NAME = re.compile(r"(?P<dataset>[a-z0-9_]+)-(?P<model>[a-z0-9_]+)-k(?P<k>[0-9]+)-s(?P<seed>[0-9]+)")
+
+# Raise a stage's number when its results change: what was computed before it is then computed again.
+STAGES = {
+    "prepare": 1,
+    "train": 1,
+    "classifier": 1,
+    "parameters": 1,
+    "likelihood": 1,
+    "generation": 1,
+    "slots": 1,
+    "imputation": 1,
+    "probing": 1,
+    "table": 1,
+    "figure": 1,
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """The shape of one model. Tuples run over the hidden layers, the one next to the data first."""
+
+    image: tuple[int, int]  # rows, columns
+    hidden: tuple[int, ...]  # units
+    latent: int  # Z
+    slots: tuple[int, ...]  # S of each decoder layer, 0: no memory
+    attention: str = "sigmoid"  # sigmoid | softmax
+    composition: str = "mlp"  # mlp | sum
+    likelihood: str = "bernoulli"  # bernoulli | gaussian
+
+    @property
+    def pixels(self) -> int:
+        return self.image[0] * self.image[1]
+
+    @property
+    def has_memory(self) -> bool:
+        return any(self.slots)
+
+
+@dataclass(frozen=True)
+class Training:
+    """SPEC of one training; the sources stand in `config/config.yaml`."""
+
+    samples: int  # K of the bound
+    epochs: int
+    full_epochs: int  # the data set's own number; with fewer epochs the schedule is compressed
+    constant_epochs: int  # of full_epochs, at the full learning rate
+    batch_size: int
+    binarise: str  # each_epoch | never
+    learning_rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    decay: float
+    clip_norm: float
+    clip_element: float
+    reconstruction_weight: float
+    reconstruction_draw: str  # shared | second
+    curve_every: int
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """All that decides the weights of one run (with the data and the number of threads, which is one)."""
+
+    run: str
+    dataset: str
+    dataset_title: str
+    model_title: str
+    seed: int
+    network: Network
+    training: Training
+    version: int = STAGES["train"]
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str, source: str = "--spec") -> "RunSpec":
+        """Strict: an unknown, missing or wrongly typed key is refused by its name."""
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{source}: found no JSON ({error}); expected a run's specification") from None
+        return _strict(RunSpec, raw, source)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: a model of the paper and the runs (one per seed) that stand for it at this scale."""
+
+    paper_dataset: str  # key of the data set in the paper: where the paper's value is found
+    model: str
+    k: int
+    title: str
+    dataset: str  # title of the data set really used
+    runs: tuple[str, ...]  # empty: not run at this scale
+
+
+class Config:
+    """The configuration of one scale: which runs there are, and the specification of each."""
+
+    def __init__(self, raw: dict[str, Any]):
+        validate(raw)
+        if raw["scale"] not in raw["scales"]:
+            raise InputError(f"scale: found {raw['scale']!r}, expected one of {', '.join(raw['scales'])}")
+        self.scale: str = raw["scale"]
+        self.seeds = [int(seed) for seed in raw["seeds"]]
+        overrides = raw["scales"][self.scale]
+        self.title: str = overrides["title"]
+        self.datasets: dict[str, Any] = raw["datasets"]
+        self.models: dict[str, Any] = raw["models"]
+        self.groups: dict[str, list[dict[str, Any]]] = raw["runs"]
+        self.analyses: dict[str, Any] = merge(raw["analyses"], overrides.get("analyses", {}))
+        self.training: dict[str, Any] = merge(raw["training"], overrides.get("training", {}))
+        self.replace: dict[str, str | None] = overrides.get("replace", {})
+        self.epochs: dict[str, int] = overrides.get("epochs", {})
+        self.data_folder: str = raw.get("data_folder", "")
+        self._check_references()
+
+    # ---- paths ----------------------------------------------------------------------------------------------------
+    @property
+    def results(self) -> str:
+        return "results" if self.scale == "paper" else f"results/{self.scale}"
+
+    @property
+    def figures(self) -> str:
+        return "figures" if self.scale == "paper" else f"figures/{self.scale}"
+
+    # ---- what stands for what ---------------------------------------------------------------------------------------
+    def dataset_here(self, name: str) -> str | None:
+        """The data set that stands for `name` at this scale; None: nothing does."""
+        return self.replace.get(name, name)
+
+    def rows(self, *groups: str) -> list[Row]:
+        """The table rows of some groups of `runs`, in the config's order."""
+        rows = []
+        for group in groups:
+            for entry in self.groups[group]:
+                here = self.dataset_here(entry["dataset"])
+                names = [f"{here}-{entry['model']}-k{entry['k']}-s{seed}" for seed in self.seeds] if here else []
+                title = self.datasets[here or entry["dataset"]]["title"]
+                model = self.models[entry["model"]]["title"]
+                rows.append(Row(entry["dataset"], entry["model"], entry["k"], model, title, tuple(names)))
+        return rows
+
+    def runs(self, *groups: str) -> list[str]:
+        """The names of the runs of some groups, each once."""
+        return list(dict.fromkeys(name for row in self.rows(*groups) for name in row.runs))
+
+    def analysis_rows(self, analysis: str) -> list[Row]:
+        """The rows that a figure or an analysis of `analyses.dataset` is about (K = 1)."""
+        wanted = self.analyses[analysis]["models"]
+        rows = [row for row in self.rows("appendix") if row.paper_dataset == self.analyses["dataset"] and row.k == 1]
+        found = {row.model: row for row in rows}
+        if missing := [model for model in wanted if model not in found]:
+            dataset = self.analyses["dataset"]
+            raise InputError(
+                f"analyses.{analysis}.models: found {missing[0]!r}, expected one of {', '.join(found)}; "
+                f"to add it, put {{dataset: {dataset}, model: {missing[0]}, k: 1}} into runs.appendix"
+            )
+        return [found[model] for model in wanted]
+
+    def spec(self, run: str) -> RunSpec:
+        """The resolved specification of a run such as `mnist-mem_vae-k1-s0`."""
+        match = RUN_NAME.fullmatch(run)
+        if not match:
+            raise InputError(f"run: found {run!r}, expected <dataset>-<model>-k<K>-s<seed>, e.g. mnist-mem_vae-k1-s0")
+        name, model_name = match["dataset"], match["model"]
+        for key, table, kind in ((name, self.datasets, "datasets"), (model_name, self.models, "models")):
+            if key not in table:
+                raise InputError(f"run {run}: {kind} has no {key!r}, only {', '.join(table)}")
+        dataset, model = self.datasets[name], self.models[model_name]
+        shape = merge(dataset["network"], {k: v for k, v in model.items() if k != "title"})
+        if isinstance(shape["slots"], int):
+            shape["slots"] = [shape["slots"]] * len(shape["hidden"])
+        network = {"image": dataset["image"], "likelihood": dataset["likelihood"], **shape}
+        training = merge(self.training, dataset["training"])
+        full_epochs = training.pop("epochs")
+        training |= {
+            "samples": int(match["k"]),
+            "full_epochs": full_epochs,
+            "epochs": self.epochs.get(name, full_epochs),
+            "binarise": dataset["binarise"],
+        }
+        raw = {
+            "run": run,
+            "dataset": name,
+            "dataset_title": dataset["title"],
+            "model_title": model["title"],
+            "seed": int(match["seed"]),
+            "network": network,
+            "training": training,
+            "version": STAGES["train"],
+        }
+        spec = _strict(RunSpec, raw, f"run {run}")
+        _check_spec(spec)
+        return spec
+
+    def scale_note(self) -> str:
+        """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
+        if self.scale == "paper":
+            return ""
+        return f"scale={self.scale}: {self.title}; not the paper's schedule"
+
+    def _check_references(self) -> None:
+        for group, entries in self.groups.items():
+            for place, entry in enumerate(entries):
+                for key, table in (("dataset", self.datasets), ("model", self.models)):
+                    if entry[key] not in table:
+                        raise InputError(
+                            f"runs.{group}[{place}].{key}: found {entry[key]!r}, expected one of {', '.join(table)}"
+                        )
+        for name, other in self.replace.items():
+            for dataset in filter(None, (name, other)):
+                if dataset not in self.datasets:
+                    raise InputError(
+                        f"scales.{self.scale}.replace: found {dataset!r}, expected one of {', '.join(self.datasets)}"
+                    )
+
+
+def load(path: Path = CONFIG, overrides: dict[str, Any] | None = None, extra: Path | None = None) -> Config:
+    """The configuration read from a YAML file, then merged with a second file and single values.
+
+    Raises InputError when a file is missing, is no YAML, or holds an unknown key or a wrong value.
+    """
+    raw = _read_yaml(path)
+    if extra:
+        raw = merge(raw, _read_yaml(extra))
+    return Config(normalise(merge(raw, overrides or {})))
+
+
+def normalise(raw: dict[str, Any]) -> dict[str, Any]:
+    """`--config seeds=0` arrives as a number and `seeds=[0,1]` as strings: both become a list of integers."""
+    raw = copy.deepcopy(raw)
+    seeds = raw.get("seeds")
+    if isinstance(seeds, int | str):
+        seeds = [seeds]
+    if isinstance(seeds, list):
+        raw["seeds"] = [int(s) if isinstance(s, str) and s.strip().isdigit() else s for s in seeds]
+    return raw
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, key by key in nested mappings; lists are replaced."""
+    merged = copy.deepcopy(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else copy.deepcopy(value)
+    return merged
+
+
+def validate(raw: dict[str, Any]) -> None:
+    """Raises InputError with the first offending key, what it holds and what is allowed."""
+    import jsonschema
+    import yaml
+
+    schema = yaml.safe_load(SCHEMA.read_text())
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(raw))
+    if not errors:
+        return
+    error = jsonschema.exceptions.best_match(errors)
+    where = ".".join(str(part) for part in error.absolute_path) or "config"
+    if error.validator == "additionalProperties":
+        allowed = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(allowed))
+        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(allowed)}")
+    found = str(error.instance) if len(str(error.instance)) < 60 else str(error.instance)[:57] + "..."
+    allowed_text = {
+        "enum": lambda: "one of " + ", ".join(map(str, error.validator_value)),
+        "required": lambda: error.message,
+        "pattern": lambda: f"a name that matches {error.validator_value}",
+    }.get(error.validator, lambda: f"{error.validator} {error.validator_value}")()
+    raise InputError(f"{where}: found {found!r}, expected {allowed_text}")
+
+
+def network_from(raw: dict[str, Any], where: str = "network") -> Network:
+    """A network from a mapping, strictly."""
+    network: Network = _strict(Network, raw, where)
+    return network
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        raw = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; run this in the project's folder, or name the file with --config") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: found no YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: found {type(raw).__name__}, expected a mapping")
+    return raw
+
+
+def _check_spec(spec: RunSpec) -> None:
+    """What a schema cannot say: relations between keys."""
+    network, training = spec.network, spec.training
+    if len(network.slots) != len(network.hidden):
+        raise InputError(
+            f"run {spec.run}: slots has {len(network.slots)} entries and hidden {len(network.hidden)}; "
+            "expected one per hidden layer, or one number for all"
+        )
+    if training.samples < 1 or training.epochs < 1:
+        raise InputError(f"run {spec.run}: found K = {training.samples}, epochs = {training.epochs}, expected at least 1")
+    if training.constant_epochs > training.full_epochs:
+        raise InputError(
+            f"run {spec.run}: constant_epochs is {training.constant_epochs}, expected at most epochs "
+            f"({training.full_epochs})"
+        )
+    if network.likelihood == "gaussian" and training.binarise != "never":
+        raise InputError(f"run {spec.run}: binarise is {training.binarise!r}, expected 'never' for Gaussian data")
+
+
+def _strict(kind: type, raw: Any, where: str) -> Any:
+    """A dataclass from a mapping; every key known, present and of its type."""
+    if not isinstance(raw, dict):
+        raise InputError(f"{where}: found {type(raw).__name__}, expected a mapping")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(raw) - set(fields)):
+        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(fields)}")
+    values = {}
+    for name, field in fields.items():
+        if name not in raw:
+            if field.default is dataclasses.MISSING:
+                raise InputError(f"{where}: the key {name!r} is missing")
+            continue
+        values[name] = _typed(field.type, raw[name], f"{where}.{name}")
+    return kind(**values)
+
+
+def _typed(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _strict(kind, value, where)  # type: ignore[arg-type]
+    if getattr(kind, "__origin__", None) is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where}: found {value!r}, expected a list of whole numbers")
+        return tuple(_typed(int, item, where) for item in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InputError(f"{where}: found {value!r}, expected {kind.__name__}")
+    return value

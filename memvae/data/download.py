@@ -1,0 +1,203 @@
+"""Raw files: from the user's folder, else from a public home, checked by sha256 and put in place atomically."""
+
+import gzip
+import hashlib
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from memvae import __version__
+from memvae.errors import InputError
+
+SCHEMES: tuple[str, ...] = ("https",)  # of a home (the config's schema asks the same); tests add http for 127.0.0.1
+TIMEOUT = 30.0  # seconds without a byte
+PAUSES = (1.0, 4.0)  # seconds before the second and the third try of a home
+LIMIT = 200_000_000  # bytes of one file, unpacked; the largest has 10 MB
+CHUNK = 1 << 16  # bytes
+FOLDER_VARIABLE = "MEMVAE_DATA_FOLDER"
+
+
+def data_folder(setting: str = "") -> Path | None:
+    """The user's folder of downloaded files: the config key `data_folder`, else MEMVAE_DATA_FOLDER, else None."""
+    chosen = setting or os.environ.get(FOLDER_VARIABLE, "")
+    return Path(chosen).expanduser() if chosen else None
+
+
+def fetch(
+    dataset: str,
+    name: str,
+    entry: Mapping[str, Any],
+    destination: Path,
+    folder: Path | None,
+    report: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Puts the raw file `name` of a data set at `destination`, or leaves it there where it already is.
+
+    `entry` is the file's entry in the config: `sha256` or `sha256_rows`, and `homes`, URL prefixes ending in `/`.
+    Looked at in this order: `destination`; in `folder` `<dataset>/<name>`, `<name>` and, unpacked, the two with `.gz`
+    appended; each home, three times. `report` gets lines of progress. `destination` never holds part of a file.
+    Raises InputError when no place has the file, when the folder has another file of that name, or does not exist.
+    """
+    destination = Path(destination)
+    if destination.is_file() and checksum(destination, entry) == expected(entry):
+        report(f"{dataset}/{name}: already there")
+        return
+    if folder is not None and not Path(folder).is_dir():
+        raise InputError(f"data_folder ({FOLDER_VARIABLE}): found {folder}, expected an existing folder; {_DEMO}")
+    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        source = _from_folder(dataset, name, entry, Path(folder), temporary) if folder is not None else None
+        source = source or _from_homes(dataset, name, entry, folder, temporary, report)
+        os.replace(temporary, destination)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{destination}: cannot be written ({reason}); check space and permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    report(f"{dataset}/{name}: taken from {source}")
+
+
+def expected(entry: Mapping[str, Any]) -> str:
+    """The checksum that the config states."""
+    return str(entry["sha256_rows"] if "sha256_rows" in entry else entry["sha256"])
+
+
+def checksum(path: Path, entry: Mapping[str, Any]) -> str:
+    """sha256 of a file; where the config states `sha256_rows`, of its non-empty rows, sorted and joined by newlines."""
+    if "sha256_rows" in entry:
+        rows = sorted(row for row in Path(path).read_bytes().splitlines() if row)
+        return hashlib.sha256(b"\n".join(rows)).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Failed(Exception):
+    """One try of one home did not succeed; `again`: another may."""
+
+    def __init__(self, reason: object, again: bool = False):
+        super().__init__(" ".join(str(reason).split())[:100])
+        self.again = again
+
+
+def _from_folder(
+    dataset: str, name: str, entry: Mapping[str, Any], folder: Path, temporary: Path
+) -> Path | None:
+    """Copies the file from the user's folder; None: it is not there."""
+    candidates = [folder / dataset / name, folder / name]
+    if not name.endswith(".gz"):
+        candidates += [path.with_name(path.name + ".gz") for path in candidates]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path is None:
+        return None
+    packed = path.name != name
+    try:
+        with gzip.open(path) if packed else open(path, "rb") as source:
+            data = source.read(LIMIT + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        found = f"no readable {'gz ' if packed else ''}file ({reason})"
+        raise InputError(_refusal(str(path), found, entry, dataset, name)) from error
+    if len(data) > LIMIT:
+        raise InputError(_refusal(str(path), f"more than {LIMIT:,} bytes", entry, dataset, name))
+    _pour([data], temporary)
+    if found := _difference(temporary, entry):
+        raise InputError(_refusal(str(path), found, entry, dataset, name))
+    return path
+
+
+def _from_homes(
+    dataset: str,
+    name: str,
+    entry: Mapping[str, Any],
+    folder: Path | None,
+    temporary: Path,
+    report: Callable[[str], None],
+) -> str:
+    """Downloads the file from the first home that has it."""
+    found = [f"{folder}: missing" if folder is not None else "no data_folder given"]
+    for home in entry.get("homes", []):
+        url = home + quote(name)
+        for pause in (*PAUSES, None):
+            try:
+                report(f"{dataset}/{name}: asking {url}")
+                _pour(_download(url, f"{dataset}/{name}", report), temporary)
+                if difference := _difference(temporary, entry):
+                    raise _Failed(difference)
+                return url
+            except _Failed as failure:
+                report(f"{dataset}/{name}: {url}: {failure}")
+                if pause is None or not failure.again:
+                    found.append(f"{urlsplit(home).netloc or home}: {failure}")
+                    break
+                time.sleep(pause)
+    raise InputError(_refusal(f"{dataset}/{name}", "; ".join(found), entry, dataset, name))
+
+
+def _download(url: str, title: str, report: Callable[[str], None]) -> Iterator[bytes]:
+    """The bytes of a URL, piece by piece; a line of progress at every tenth of its length."""
+    if urlsplit(url).scheme not in SCHEMES:
+        raise _Failed(f"its URL does not begin with {' or '.join(SCHEMES)}")
+    request = urllib.request.Request(url, headers={"User-Agent": f"memvae/{__version__}"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            if urlsplit(response.url).scheme not in SCHEMES:
+                raise _Failed(f"redirected to {response.url}")
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdigit() else 0
+            got = tenths = 0
+            while total <= LIMIT and got <= LIMIT and (chunk := response.read(CHUNK)):
+                yield chunk
+                got += len(chunk)
+                if total and 10 * got // total > tenths:
+                    tenths = 10 * got // total
+                    report(f"{title}: {10 * tenths} % of {total / 1e6:.1f} MB")
+    except urllib.error.HTTPError as error:
+        raise _Failed(f"HTTP {error.code}", again=error.code >= 500 or error.code in (408, 429)) from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        kind = "no network" if isinstance(reason, socket.gaierror) else "no connection"
+        raise _Failed(f"{kind} ({getattr(reason, 'strerror', None) or reason})", again=True) from error
+    if max(got, total) > LIMIT:
+        raise _Failed(f"more than {LIMIT:,} bytes")
+    if got < total:
+        raise _Failed(f"{got:,} of {total:,} bytes", again=True)
+
+
+def _pour(chunks: Iterable[bytes], temporary: Path) -> None:
+    with open(temporary, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _difference(path: Path, entry: Mapping[str, Any]) -> str:
+    """What the file is instead of the expected one; empty when it is that one."""
+    found = checksum(path, entry)
+    if found == expected(entry):
+        return ""
+    with open(path, "rb") as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return f"an HTML page ({path.stat().st_size:,} bytes)"
+    return f"{path.stat().st_size:,} bytes with sha256 {found[:12]}..."
+
+
+_DEMO = "`--config scale=demo` needs no download"
+
+
+def _refusal(what: str, found: str, entry: Mapping[str, Any], dataset: str, name: str) -> str:
+    kind = "sha256 of the sorted rows" if "sha256_rows" in entry else "sha256"
+    return (
+        f"{what}: found {found}; expected {kind} {expected(entry)}; put the file at <folder>/{dataset}/{name} and name "
+        f"the folder in the config key data_folder or in the environment variable {FOLDER_VARIABLE}; {_DEMO}"
+    )

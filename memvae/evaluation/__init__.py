@@ -1,0 +1,1 @@
+"""What is measured on a trained model: one module, one HDF5 file each."""

@@ -1,0 +1,52 @@
+"""Model files: a trained network with its statistics, and where it came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memvae import store
+from memvae.config import RunSpec
+from memvae.model.network import MemVAE
+from memvae.training.loop import Trained
+from memvae.training.state import array
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """model: on its device, in `collected`; provenance: the attributes that every analysis of it carries on."""
+
+    model: MemVAE
+    spec: RunSpec
+    provenance: dict[str, Any]
+
+
+def save(path: Path, trained: Trained, spec: RunSpec, data_sha256: str, device: torch.device) -> None:
+    """Writes the model file of a finished training."""
+    arrays = {f"weights/{name}": array(value) for name, value in trained.model.state_dict().items()}
+    attributes = {
+        "spec": spec.to_json(),
+        "epoch": spec.training.epochs,
+        "data_sha256": data_sha256,
+        **store.provenance(device.type),
+    }
+    store.write(path, "model", {**arrays, **trained.curves.arrays()}, attributes)
+
+
+def load(path: Path, device: torch.device) -> LoadedModel:
+    """Reads a model file; raises InputError when it is damaged or its weights do not fit its specification."""
+    stored = store.read(path, "model")
+    spec = RunSpec.from_json(_json(stored.attributes["spec"]), f"{path}: spec")
+    model = MemVAE(spec.network)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
+    kept = {key: stored.attributes[key] for key in ("spec", "epoch", "data_sha256")}
+    provenance = {**kept, "model_sha256": stored.attributes["sha256"], **store.provenance(device.type)}
+    model.requires_grad_(False)
+    return LoadedModel(model.use_statistics("collected").to(device), spec, provenance)
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, sort_keys=True)

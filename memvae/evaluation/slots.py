@@ -1,0 +1,57 @@
+"""Which slots respond to which class, and what the slots look like (Table 4, Figure 7)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memvae.errors import InputError
+from memvae.model.network import MemVAE, sample_posterior
+from memvae.random import keyed
+
+ROWS = 1000  # images at a time
+
+
+def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> dict[str, np.ndarray]:
+    """The arrays of `analysis/slots` (docs/formats.md) for every decoder layer with memory.
+
+    x: [N, D] real-valued test images; labels: [N]. One z ~ q(z|x) per image, collected statistics. With sigmoid
+    attention each image's h_a is divided by its sum over slots before averaging (the authors' code).
+    """
+    if not model.network.has_memory:
+        raise InputError("slots: this model has no memory; name a model with slots in analyses.slots")
+    classes = np.unique(labels)
+    arrays: dict[str, np.ndarray] = {"classes": classes.astype(np.int64)}
+    for level, h_a in preferences(model, x, seed).items():
+        by_class = np.stack([h_a[labels == label].mean(0) for label in classes])  # [classes, S]
+        order = np.argsort(-by_class, axis=1, kind="stable")[:, :top]
+        arrays |= {
+            f"layer{level}/preferences": by_class,
+            f"layer{level}/mean_preference": h_a.mean(0),
+            f"layer{level}/top": order.astype(np.int64),
+            f"layer{level}/top_values": np.take_along_axis(by_class, order, axis=1),
+            f"layer{level}/perplexity": perplexity(by_class),
+            f"layer{level}/correlation": np.corrcoef(by_class),
+            f"layer{level}/norms": model.memory[str(level)].M.double().norm(dim=1).cpu().numpy(),
+        }
+    if "0" in model.memory:
+        with torch.no_grad():
+            arrays["layer0/images"] = model.slot_means().cpu().numpy()
+    return arrays
+
+
+@torch.no_grad()
+def preferences(model: MemVAE, x: Tensor, seed: int) -> dict[int, np.ndarray]:
+    """h_a of every layer with memory, summing to 1 over the slots of an image: level -> float64 [N, S]."""
+    noise = torch.randn(len(x), model.network.latent, generator=keyed(seed, "slots")).to(x.device)
+    found: dict[int, list[np.ndarray]] = {int(level): [] for level in model.memory}
+    for rows, eps in zip(x.split(ROWS), noise.split(ROWS), strict=True):
+        for level, h_g in model.generative_information(sample_posterior(model.encode(rows), eps)).items():
+            h_a = model.memory[str(level)].preferences(h_g).double()
+            found[level].append((h_a / h_a.sum(1, keepdim=True)).cpu().numpy())
+    return {level: np.concatenate(parts) for level, parts in found.items()}
+
+
+def perplexity(distributions: np.ndarray) -> np.ndarray:
+    """exp of the entropy of each row: the number of slots that a class uses. [classes, S] -> [classes]."""
+    log_p = np.log(distributions, out=np.zeros_like(distributions), where=distributions > 0)
+    return np.exp(-(distributions * log_p).sum(1))

@@ -1,0 +1,1 @@
+"""The model of the paper: densities, layers, memory, and the network made of them."""

@@ -1,0 +1,151 @@
+"""The variational autoencoder of the paper, with or without memory: one class for every variant.
+
+    recognition  x -> h_1 -> ... -> h_L -> mu, log_var        z = mu + exp(log_var / 2) eps
+    generation   z -> h_L -> ... -> h_1 -> p(x | z)           each hidden layer may read a memory of its own
+
+Layer lists start next to the data on both sides, so `encoder[l]` and `decoder[l]` are of the same level.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from memvae.config import Network
+from memvae.model.densities import bernoulli_log_density, gaussian_log_density
+from memvae.model.layers import DenseBatchNorm, Memory, Normalise
+
+MEMORY_STANDARD_DEVIATION = 0.01  # of M at the start: the authors' code
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(z|x) and what led to it. mean, log_variance: [B, Z]; normalised, hidden: per layer [B, H], next to the data first."""
+
+    mean: Tensor
+    log_variance: Tensor
+    normalised: list[Tensor]  # n_l, before gamma, beta and relu
+    hidden: list[Tensor]  # h_l
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """p(x|z). out: [N, D], logits (Bernoulli) or means (Gaussian); hidden: h_out per layer [N, H], next to the data first."""
+
+    out: Tensor
+    log_variance: Tensor | None  # [N, D]; None: Bernoulli
+    hidden: list[Tensor]
+
+    @property
+    def mean(self) -> Tensor:
+        """E[x|z]: [N, D]."""
+        return torch.sigmoid(self.out) if self.log_variance is None else self.out
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x|z) in nats. x: [B, D]; the N rows are taken as [N / B, B] -> [N / B, B]."""
+        shape = (-1, *x.shape)
+        if self.log_variance is None:
+            return bernoulli_log_density(x, self.out.view(shape))
+        return gaussian_log_density(x, self.out.view(shape), self.log_variance.view(shape))
+
+
+class MemVAE(nn.Module):
+    """MEM-VAE, VIS-MEM-VAE, and with no slots the plain VAE."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+        widths = (network.pixels, *network.hidden)
+        self.encoder = nn.ModuleList(DenseBatchNorm(i, o) for i, o in zip(widths, widths[1:], strict=False))
+        self.posterior_mean = nn.Linear(widths[-1], network.latent)
+        self.posterior_log_variance = nn.Linear(widths[-1], network.latent)
+        above = (*network.hidden[1:], network.latent)  # what feeds each decoder layer
+        self.decoder = nn.ModuleList(DenseBatchNorm(i, o) for i, o in zip(above, network.hidden, strict=True))
+        self.memory = nn.ModuleDict(
+            {
+                str(level): Memory(units, slots, network.attention, network.composition)
+                for level, (units, slots) in enumerate(zip(network.hidden, network.slots, strict=True))
+                if slots
+            }
+        )
+        self.output = nn.Linear(network.hidden[0], network.pixels)
+        if network.likelihood == "gaussian":
+            self.output_log_variance = nn.Linear(network.hidden[0], network.pixels)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> "MemVAE":
+        """Every W and C Glorot-uniform, biases 0, M ~ N(0, 0.01^2); the rest as constructed. Returns the model."""
+        for name, parameter in self.named_parameters():
+            last = name.rsplit(".", 1)[-1]
+            if last in ("weight", "C"):
+                nn.init.xavier_uniform_(parameter, generator=generator)
+            elif last == "bias":
+                parameter.zero_()
+            elif last == "M":
+                parameter.normal_(0, MEMORY_STANDARD_DEVIATION, generator=generator)
+        return self
+
+    def use_statistics(self, statistics: str) -> "MemVAE":
+        """Batch norm from now on by `batch`, `collected` or `collect` (see layers). Returns the model."""
+        for module in self.modules():
+            if isinstance(module, Normalise):
+                module.statistics = statistics
+        return self
+
+    def encode(self, x: Tensor) -> Posterior:
+        """q(z|x). x: [B, D] in [0, 1]."""
+        h, normalised, hidden = x, [], []
+        for layer in self.encoder:
+            h, n = layer(h)
+            normalised.append(n)
+            hidden.append(h)
+        return Posterior(self.posterior_mean(h), self.posterior_log_variance(h), normalised, hidden)
+
+    def decode(self, z: Tensor, disabled: int = 0) -> Likelihood:
+        """p(x|z). z: [N, Z]. The first `disabled` memories, counted from the data, give h_m = 1 (Figure 6)."""
+        h, hidden = z, []
+        for level in reversed(range(len(self.decoder))):
+            h, _ = self.decoder[level](h)
+            if str(level) in self.memory:
+                h = self.memory[str(level)](h, disabled=level < disabled)
+            hidden.insert(0, h)
+        return self.likelihood(h, hidden)
+
+    def likelihood(self, h: Tensor, hidden: list[Tensor] | None = None) -> Likelihood:
+        """The output layer. h: [N, H], the decoder layer next to the data."""
+        gaussian = self.network.likelihood == "gaussian"
+        return Likelihood(self.output(h), self.output_log_variance(h) if gaussian else None, hidden or [])
+
+    def generative_information(self, z: Tensor) -> dict[int, Tensor]:
+        """h_g of every layer with memory, by level. z: [N, Z] -> [N, H] each."""
+        h, found = z, {}
+        for level in reversed(range(len(self.decoder))):
+            h, _ = self.decoder[level](h)
+            if str(level) in self.memory:
+                found[level] = h
+                h = self.memory[str(level)](h)
+        return found
+
+    def slot_means(self) -> Tensor:
+        """Each slot of the memory next to the data as an image (Figure 7): h_g = 0, h_m = slot. Returns [S, D]."""
+        memory = self.memory["0"]
+        return self.likelihood(memory.compose(torch.zeros_like(memory.M), memory.M)).mean
+
+
+def sample_posterior(posterior: Posterior, noise: Tensor) -> Tensor:
+    """z = mu + exp(log_var / 2) eps. noise: [..., B, Z] -> [..., B, Z]."""
+    return torch.addcmul(posterior.mean, torch.exp(0.5 * posterior.log_variance), noise)
+
+
+@torch.no_grad()
+def collect_statistics(model: MemVAE, x: Tensor, generator: torch.Generator) -> None:
+    """One pass over the whole (currently binarised) training set x: [N, D], one z each, sets every layer's statistics.
+
+    The set is one batch, as in the authors' code: each layer's statistics are those of all images. Leaves the model
+    in `collected`.
+    """
+    model.use_statistics("collect")
+    posterior = model.encode(x)
+    noise = torch.randn(posterior.mean.shape, generator=generator, device=x.device)
+    model.decode(sample_posterior(posterior, noise))
+    model.use_statistics("collected")

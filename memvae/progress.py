@@ -1,0 +1,41 @@
+"""Progress of long work: a live line on a terminal, plain lines in a log."""
+
+import sys
+import time
+from collections.abc import Callable
+
+Report = Callable[[str], None]
+
+
+def say(text: str) -> None:
+    """One plain line on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Counts steps of known number; prints `label 3/40 detail, 12 s, 150 s left`.
+
+    On a terminal one line is rewritten; in a log a line appears at most every `interval` seconds, and the last always.
+    """
+
+    def __init__(self, label: str, total: int, done: int = 0, interval: float = 10.0):
+        self.label, self.total, self.first, self.done, self.interval = label, total, done, done, interval
+        self.started = self.printed = time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def step(self, detail: str = "", always: bool = False) -> None:
+        """One more step is done; `always`: its line goes into the log whatever the interval."""
+        self.done += 1
+        now = time.monotonic()
+        last = self.done >= self.total
+        if not (self.live or always or last or now - self.printed >= self.interval):
+            return
+        self.printed = now
+        seconds = now - self.started
+        left = seconds / (self.done - self.first) * (self.total - self.done)
+        text = f"{self.label} {self.done}/{self.total} {detail}{', ' if detail else ''}{seconds:.0f} s, {left:.0f} s left"
+        if self.live:
+            sys.stderr.write(f"\r\x1b[K{text}" + ("\n" if last else ""))
+            sys.stderr.flush()
+        else:
+            say(text)

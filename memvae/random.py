@@ -1,0 +1,21 @@
+"""Random generators keyed by what they are for, so that no result depends on chunk sizes or on the order of the work."""
+
+import hashlib
+
+import numpy as np
+import torch
+
+
+def seed_of(*key: int | str) -> int:
+    """63 bits from the sha256 of a key such as (seed, "likelihood", image, block)."""
+    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little") >> 1
+
+
+def keyed(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator of its own for this key."""
+    return torch.Generator(device).manual_seed(seed_of(*key))
+
+
+def keyed_numpy(*key: int | str) -> np.random.Generator:
+    """The same for numpy."""
+    return np.random.default_rng(seed_of(*key))

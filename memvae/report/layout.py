@@ -1,0 +1,191 @@
+"""Which rows a table or figure has, and which input file belongs to which row."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memvae import store
+from memvae.config import Row
+from memvae.errors import InputError
+
+PAPER_SCALE = "paper"
+PAPER_DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "frey_faces": "Frey faces"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the workflow says about a table or figure: the scale, what to print below it, the rows in order."""
+
+    scale: str
+    note: str  # empty at the paper's scale
+    rows: tuple[Row, ...]
+
+    @staticmethod
+    def from_dict(raw: Mapping[str, Any], source: str = "--layout") -> "Layout":
+        """Strict: raises InputError on an unknown, missing or wrongly typed key."""
+        _check_keys(raw, {"scale": str, "note": str, "rows": list | tuple}, source)
+        if (raw["note"] == "") != (raw["scale"] == PAPER_SCALE):
+            raise InputError(
+                f"{source}.note: found {raw['note']!r} at scale {raw['scale']!r}, expected a note at every scale "
+                f"but {PAPER_SCALE!r}, and none there"
+            )
+        return Layout(
+            raw["scale"], raw["note"], tuple(_row(row, f"{source}.rows[{n}]") for n, row in enumerate(raw["rows"]))
+        )
+
+    @staticmethod
+    def from_json(text: str, source: str = "--layout") -> "Layout":
+        try:
+            return Layout.from_dict(json.loads(text), source)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{source}: found no JSON ({error}); expected scale, note and rows") from None
+
+    @property
+    def is_paper(self) -> bool:
+        return self.scale == PAPER_SCALE
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """One input file that came from a run; a missing array or attribute is refused by its name."""
+
+    stored: store.Stored
+
+    @property
+    def path(self) -> Path:
+        return self.stored.path
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return self.attribute("spec")
+
+    @property
+    def run(self) -> str:
+        return self.spec["run"]
+
+    @property
+    def seed(self) -> int:
+        return self.spec["seed"]
+
+    @property
+    def data(self) -> str:
+        """Title of the data set really used."""
+        return self.spec["dataset_title"]
+
+    @property
+    def epochs(self) -> int:
+        return int(self.attribute("epoch"))
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Rows and columns of an image, in pixels."""
+        rows, columns = self.spec["network"]["image"]
+        return rows, columns
+
+    @property
+    def has_memory(self) -> bool:
+        return any(self.spec["network"]["slots"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.attribute("settings")
+
+    def attribute(self, name: str) -> Any:
+        return _found(self.stored.attributes, name, self.path, "attribute")
+
+    def setting(self, name: str) -> Any:
+        return _found(self.settings, name, self.path, "entry in `settings`")
+
+    def array(self, name: str) -> np.ndarray:
+        return _found(self.stored.arrays, name, self.path, "array")
+
+    def has(self, array: str) -> bool:
+        return array in self.stored.arrays
+
+
+class Files:
+    """Input files by kind (`analysis/slots`, `model`, ...) and by the run in their `spec` attribute."""
+
+    def __init__(self, inputs: Iterable[Path | str], kind: str):
+        """Reads all inputs (`kind` may be a prefix, as `analysis`). Raises InputError on a missing, damaged or foreign file, or two files of one run."""
+        self._by_run: dict[tuple[str, str], RunFile] = {}
+        self.parameters: store.Stored | None = None  # counts of all models: belongs to no run
+        for path in inputs:
+            stored = store.read(path, kind)
+            found = str(stored.attributes["format"]).removeprefix("memvae/")
+            if found == "analysis/parameters":
+                self.parameters = stored
+                continue
+            file = RunFile(stored)
+            if (found, file.run) in self._by_run:
+                first = self._by_run[found, file.run].path
+                raise InputError(f"{path}: a second {found} file of {file.run}; the first is {first}; name each run once")
+            self._by_run[found, file.run] = file
+
+    def of(self, row: Row, kind: str) -> list[RunFile]:
+        """The files of a row, one per seed; none when this analysis was not made for the row.
+
+        Raises InputError when some seeds have a file and others have none.
+        """
+        found = [self._by_run[kind, run] for run in row.runs if (kind, run) in self._by_run]
+        if found and len(found) < len(row.runs):
+            missing = next(run for run in row.runs if (kind, run) not in self._by_run)
+            raise InputError(f"{missing}: no {kind} file among the inputs, but there is {found[0].path}; expected every seed")
+        return found
+
+    def rows(self, layout: Layout, kind: str, every: bool = False) -> list[tuple[Row, list[RunFile]]]:
+        """The rows to show, each with its files: those that have files, and those without runs at this scale.
+
+        `every`: a row that has runs must have files too. Raises InputError when it has none, when nothing is left to
+        show, and when a file belongs to no row (it would be left out silently).
+        """
+        known = {run for row in layout.rows for run in row.runs}
+        for (_, run), file in self._by_run.items():
+            if run not in known:
+                raise InputError(f"{file.path}: its run {run} is in no row; expected one of {', '.join(sorted(known))}")
+        rows = []
+        for row in layout.rows:
+            files = self.of(row, kind)
+            if every and row.runs and not files:
+                raise InputError(f"{row.runs[0]}: no {kind} file among the inputs; expected one for every run of the rows")
+            if files or not row.runs:
+                rows.append((row, files))
+        if not rows:
+            raise InputError(f"rows: no {kind} file among the inputs; expected at least one")
+        return rows
+
+
+def facts(files: Iterable[RunFile]) -> str:
+    """Data sets and epochs of some files, as in `MNIST 40 epochs, OCR-letters 200 epochs`."""
+    return ", ".join(dict.fromkeys(f"{file.data} {file.epochs:,} epochs" for file in files))
+
+
+def _row(raw: Any, where: str) -> Row:
+    types: dict[str, Any] = {field.name: field.type for field in fields(Row)} | {"runs": list | tuple}
+    _check_keys(raw, types, where)
+    if not all(isinstance(run, str) for run in raw["runs"]):
+        raise InputError(f"{where}.runs: found {raw['runs']!r}, expected names of runs")
+    return Row(**{**raw, "runs": tuple(raw["runs"])})
+
+
+def _check_keys(raw: Any, types: Mapping[str, Any], where: str) -> None:
+    if not isinstance(raw, Mapping):
+        raise InputError(f"{where}: found {type(raw).__name__}, expected a mapping")
+    if unknown := sorted(set(raw) - set(types)):
+        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(types)}")
+    for key, kind in types.items():
+        if key not in raw:
+            raise InputError(f"{where}: the key {key!r} is missing")
+        if not isinstance(raw[key], kind) or isinstance(raw[key], bool):
+            name = getattr(kind, "__name__", str(kind))
+            raise InputError(f"{where}.{key}: found {raw[key]!r}, expected {name}")
+
+
+def _found(mapping: Mapping[str, Any], name: str, path: Path, what: str) -> Any:
+    if name not in mapping:
+        raise InputError(f"{path}: has no {what} {name!r}; it was made by another version: delete it and make it again")
+    return mapping[name]

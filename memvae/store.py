@@ -1,0 +1,179 @@
+"""The only reader and writer of the project's HDF5 files: atomic, checked, with provenance.
+
+A file holds arrays (possibly in groups) and attributes of its root: `format` (`memvae/<kind>`), `format_version`,
+`sha256` (of the arrays), and the provenance that `docs/formats.md` lists. Two identical runs write identical bytes;
+what differs between them (seconds, host, time of day) goes to `<file>.run.json`.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from memvae import __version__
+from memvae.errors import InputError
+
+FORMAT_VERSION = 1
+COMPRESSED_FROM = 4096  # bytes; below, chunking costs more than it saves
+PACKAGES = ("torch", "numpy", "h5py", "scipy", "scikit-learn")
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was read: arrays by their path in the file, attributes decoded."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    attributes: dict[str, Any]
+
+    def group(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays below `name/`, without that prefix."""
+        return {key[len(name) + 1 :]: value for key, value in self.arrays.items() if key.startswith(name + "/")}
+
+
+def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, Any], compress: bool = True) -> None:
+    """Writes an HDF5 file so that `path` holds either what it held before or all of the new file.
+
+    Attributes that are mappings, lists or None are stored as JSON; keys and arrays are sorted, for equal bytes.
+    Raises InputError when the folder cannot be written.
+    """
+    path = Path(path)
+    arrays = {key: np.ascontiguousarray(value) for key, value in sorted(arrays.items())}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(temporary, "w") as file:
+            for key, value in arrays.items():
+                options = {"compression": "gzip", "shuffle": True} if compress and value.nbytes >= COMPRESSED_FROM else {}
+                file.create_dataset(key, data=value, **options)
+            file.attrs["format"] = f"memvae/{kind}"
+            file.attrs["format_version"] = FORMAT_VERSION
+            file.attrs["sha256"] = checksum(arrays)
+            for key, value in sorted(attributes.items()):
+                plain = isinstance(value, str | int | float | bool | np.number)
+                file.attrs[key] = value if plain else json.dumps(value, sort_keys=True)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); check space and permissions") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path | str, kind: str) -> Stored:
+    """Reads a file of the given kind (`kind` may be a prefix, as `analysis` of `analysis/slots`).
+
+    Raises InputError when it is missing, damaged, of another program, of another kind or of a newer format.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: not found; expected a memvae {kind} file; make it with `snakemake --cores 1 {path}`")
+    arrays: dict[str, np.ndarray] = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    try:
+        with h5py.File(path, "r") as file:
+            raw = dict(file.attrs)
+            found = str(raw.get("format", "no memvae format"))
+            if found != f"memvae/{kind}" and not found.startswith(f"memvae/{kind}/"):
+                raise InputError(f"{path}: found {found}, expected memvae/{kind}; name another file")
+            if int(raw["format_version"]) > FORMAT_VERSION:
+                raise InputError(
+                    f"{path}: format version {raw['format_version']}, expected at most {FORMAT_VERSION}; update memvae"
+                )
+            file.visititems(collect)
+    except InputError:
+        raise
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: damaged or no HDF5 file ({reason}); delete it and make it again") from error
+    if checksum(arrays) != raw.get("sha256"):
+        raise InputError(f"{path}: damaged (its arrays do not have the recorded sha256); delete it and make it again")
+    return Stored(path, arrays, {key: _decode(value) for key, value in raw.items()})
+
+
+def checksum(arrays: Arrays) -> str:
+    """sha256 over the names, types, shapes and bytes of the arrays, in the order of their names."""
+    digest = hashlib.sha256()
+    for key, value in sorted(arrays.items()):
+        value = np.asarray(value)
+        digest.update(f"{key} {value.dtype.str} {value.shape}\n".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def provenance(device: str = "cpu") -> dict[str, Any]:
+    """Attributes of every file: code and package versions and the kind of device that computed."""
+    packages = {name: version for name in PACKAGES if (version := _version(name))}
+    packages["python"] = platform.python_version()
+    return {"code_version": f"{__version__}+{_source_hash()}", "packages": packages, "device": device}
+
+
+def write_run_json(path: Path | str, started: float, **facts: Any) -> None:
+    """`<file>.run.json`: what differs between two identical runs (seconds, time of day, host, attempts)."""
+    path = Path(f"{path}.run.json")
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    record = {
+        "seconds": round(time.time() - started, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": platform.node(),
+        "machine": platform.machine(),
+        "command": sys.argv[1:],
+        "attempts": int(earlier.get("attempts", 0)) + 1,
+        **facts,
+    }
+    write_text(path, json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes a text file atomically."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, bytes):
+        value = value.decode()
+    if isinstance(value, str) and value[:1] in ("{", "[", "n"):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@cache
+def _source_hash() -> str:
+    """First 12 digits of the sha256 of the package's sources: names the code also where there is no git."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for source in sorted(folder.rglob("*.py")):
+        digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,110 @@
+"""What each file is made of: paths, settings and inputs, the same for the workflow and for the command line.
+
+Standard library only: Snakemake imports this at every dry run.
+"""
+
+import dataclasses
+from typing import Any
+
+from memvae.config import Config, Row
+
+TABLES = ("table3", "table4", "slots", "likelihood", "probing", "imputation")
+FIGURES = ("fig6", "fig7", "fig8", "training")
+EXTENDED = "likelihood_extended"
+PAPER_VALUES = "config/paper.yaml"
+TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
+
+# table or figure -> the analysis it is drawn from
+ANALYSIS_OF = {
+    "table4": "slots",
+    "slots": "slots",
+    "probing": "probing",
+    "imputation": "imputation",
+    "fig6": "generation",
+    "fig7": "slots",
+    "fig8": "imputation",
+}
+
+
+def raw_file(dataset: str, name: str) -> str:
+    return f"data/raw/{dataset}/{name}"
+
+
+def data_file(dataset: str) -> str:
+    return f"data/{dataset}.h5"
+
+
+def model_file(config: Config, run: str) -> str:
+    return f"{config.results}/models/{run}.h5"
+
+
+def classifier_file(config: Config, dataset: str) -> str:
+    return f"{config.results}/classifiers/{dataset}.h5"
+
+
+def analysis_file(config: Config, run: str, analysis: str) -> str:
+    return f"{config.results}/evaluation/{run}/{analysis}.h5"
+
+
+def parameters_file(config: Config) -> str:
+    return f"{config.results}/evaluation/parameters.h5"
+
+
+def settings(config: Config, analysis: str, dataset: str) -> dict[str, Any]:
+    """The settings of an analysis of a run on `dataset`, without what only says which runs it is for."""
+    chosen = {key: value for key, value in config.analyses[analysis].items() if key != "models"}
+    if analysis == "likelihood":
+        chosen["more_samples"] = chosen["more_samples"].get(dataset, 0)
+    return chosen
+
+
+def rows(config: Config, target: str) -> list[Row]:
+    """The rows of a table, a figure or the scorecard."""
+    if target in ANALYSIS_OF:
+        return config.analysis_rows(ANALYSIS_OF[target])
+    if target in (EXTENDED, "scorecard_extended"):
+        return config.rows("appendix", "extended")
+    return config.rows("appendix")
+
+
+def layout(config: Config, target: str) -> dict[str, Any]:
+    """What a table or figure is told beside its input files."""
+    facts = [dataclasses.asdict(row) for row in rows(config, target)]
+    return {"scale": config.scale, "note": config.scale_note(), "rows": facts}
+
+
+def inputs(config: Config, target: str) -> list[str]:
+    """The files that a table, a figure or the scorecard is drawn from."""
+    runs = list(dict.fromkeys(run for row in rows(config, target) for run in row.runs))
+    if target == "table3":
+        return [parameters_file(config)]
+    if target == "training":
+        return [model_file(config, run) for run in runs]
+    if target in ANALYSIS_OF:
+        return [analysis_file(config, run, ANALYSIS_OF[target]) for run in runs]
+    likelihoods = [analysis_file(config, run, "likelihood") for run in runs]
+    if not target.startswith("scorecard"):
+        return likelihoods
+    return [*likelihoods, parameters_file(config), *inputs(config, "table4"), *inputs(config, "probing")]
+
+
+def parameter_rows(config: Config) -> list[dict[str, Any]]:
+    """The networks that Table 3 counts: those of the paper's data sets, whatever the scale."""
+    found = []
+    for row in config.rows("appendix"):
+        spec = config.spec(f"{row.paper_dataset}-{row.model}-k1-s0")
+        network = dataclasses.asdict(spec.network)
+        found.append({"dataset": row.paper_dataset, "model": row.model, "network": network})
+    return found
+
+
+def all_files(config: Config, extended: bool = False) -> list[str]:
+    """Every table and figure of the appendix; `extended`: the likelihoods of the main text's models too."""
+    tables = [f"{config.results}/tables/{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
+    figures = [f"{config.figures}/{name}.{kind}" for name in FIGURES for kind in FIGURE_FORMATS]
+    scorecard = [f"{config.results}/scorecard.{kind}" for kind in ("csv", "md")]
+    more = [f"{config.results}/tables/{EXTENDED}.{kind}" for kind in TABLE_FORMATS]
+    more += [f"{config.results}/scorecard_extended.{kind}" for kind in ("csv", "md")]
+    return [*tables, *figures, *scorecard, *(more if extended else [])]
+
+

@@ -1,0 +1,123 @@
+"""The training state on disk: what a killed job continues from, and the lock that keeps a second process out."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from memvae import store
+from memvae.config import RunSpec
+from memvae.errors import InputError
+from memvae.model.network import MemVAE
+from memvae.progress import say
+from memvae.training.optimiser import LasagneAdam
+
+
+@dataclass
+class Curves:
+    """Learning curves, as written to the model file (docs/formats.md)."""
+
+    epoch: list[int] = field(default_factory=list)
+    train_bound: list[float] = field(default_factory=list)
+    test_epoch: list[int] = field(default_factory=list)
+    test_bound: list[float] = field(default_factory=list)
+    train_bound_collected: list[float] = field(default_factory=list)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        whole = ("epoch", "test_epoch")
+        return {
+            f"curves/{name}": np.array(values, dtype=np.int64 if name in whole else np.float64)
+            for name, values in vars(self).items()
+        }
+
+
+def path_of(model: Path) -> Path:
+    """`results/models/<run>.h5` -> `results/models/<run>.state.h5`."""
+    return model.with_suffix(".state.h5")
+
+
+@contextmanager
+def lock(state: Path) -> Iterator[None]:
+    """Holds `<state>.lock`; raises InputError when another process trains into the same state."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    name = state.with_name(state.name + ".lock")
+    with open(name, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{name}: another process is training into {state}; expected none; wait for it or stop it"
+            ) from None
+        yield
+
+
+def save(
+    path: Path,
+    spec: RunSpec,
+    data_sha256: str,
+    model: MemVAE,
+    optimiser: LasagneAdam,
+    generator: torch.Generator,
+    epoch: int,
+    curves: Curves,
+) -> None:
+    """Writes all that the rest of the training depends on, after `epoch` whole epochs."""
+    first, second = optimiser.moments()
+    arrays = {f"weights/{name}": array(value) for name, value in model.state_dict().items()}
+    arrays |= {f"adam/first/{name}": array(value) for name, value in first.items()}
+    arrays |= {f"adam/second/{name}": array(value) for name, value in second.items()}
+    arrays |= {"generator": generator.get_state().numpy(), **curves.arrays()}
+    attributes = {
+        "spec": spec.to_json(),
+        "data_sha256": data_sha256,
+        "epoch": epoch,
+        "step": optimiser.steps,
+        **store.provenance(generator.device.type),
+    }
+    store.write(path, "state", arrays, attributes, compress=False)
+
+
+def resume(
+    path: Path, spec: RunSpec, data_sha256: str, model: MemVAE, optimiser: LasagneAdam, generator: torch.Generator
+) -> tuple[int, Curves]:
+    """Takes up the state at `path`, if there is one of this specification and data: (epochs done, curves).
+
+    A state of other settings, or one that cannot be read, is renamed to `<state>.aside-<n>` and said so.
+    """
+    if not path.exists():
+        return 0, Curves()
+    try:
+        stored = store.read(path, "state")
+    except InputError as error:
+        _set_aside(path, str(error))
+        return 0, Curves()
+    wanted = {"spec": json.loads(spec.to_json()), "data_sha256": data_sha256, "device": generator.device.type}
+    if different := [key for key, value in wanted.items() if stored.attributes.get(key) != value]:
+        _set_aside(path, f"it belongs to another {' and '.join(different)}")
+        return 0, Curves()
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
+    moments = [
+        {name: torch.from_numpy(value) for name, value in stored.group(f"adam/{which}").items()}
+        for which in ("first", "second")
+    ]
+    optimiser.load(int(stored.attributes["step"]), *moments)
+    generator.set_state(torch.from_numpy(stored.arrays["generator"]))
+    return int(stored.attributes["epoch"]), Curves(**{k: v.tolist() for k, v in stored.group("curves").items()})
+
+
+def array(tensor: torch.Tensor) -> np.ndarray:
+    """A tensor of any device as a numpy array."""
+    return tensor.detach().cpu().numpy()
+
+
+def _set_aside(path: Path, why: str) -> None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.aside-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    say(f"{path}: set aside as {aside.name} ({why}); training starts at epoch 1")
