@@ -10,6 +10,7 @@ from memvae import store
 CLASSES, SLOTS, IMAGES, SHOWN = 10, (7, 4), 40, 64
 SIDE = (8, 6)  # rows, columns
 PIXELS = SIDE[0] * SIDE[1]
+Arrays = dict[str, np.ndarray]
 TITLES = {"vae": "VAE", "large_vae": "large VAE", "mem_vae": "MEM-VAE", "vis_mem_vae": "VIS-MEM-VAE"}
 DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "digits": "digits 8x8"}
 
@@ -24,9 +25,8 @@ def row(model: str, k: int = 1, seeds: int = 1, dataset: str = "mnist", here: st
     """A row of a layout; `here` stands for `dataset`; without seeds it is not run."""
     here = here or dataset
     runs = [f"{here}-{model}-k{k}-s{seed}" for seed in range(seeds)]
-    return {
-        "paper_dataset": dataset, "model": model, "k": k, "title": TITLES[model], "dataset": DATASETS[here], "runs": runs,
-    }  # fmt: skip
+    titles = {"title": TITLES[model], "dataset": DATASETS[here]}
+    return {"paper_dataset": dataset, "model": model, "k": k, **titles, "runs": runs}
 
 
 def spec(run: str, epochs: int = 12) -> dict[str, Any]:
@@ -44,9 +44,7 @@ def spec(run: str, epochs: int = 12) -> dict[str, Any]:
     }
 
 
-def write(
-    folder: Path, run: str, kind: str, arrays: dict[str, np.ndarray], settings: dict[str, Any] | None = None, **more: Any
-) -> Path:
+def write(folder: Path, run: str, kind: str, arrays: Arrays, settings: Any = None, **more: Any) -> Path:
     """One file of a run; returns its path."""
     attributes = {"spec": spec(run), "epoch": 12, "data_sha256": "d" * 64, "settings": settings or {}, **more}
     path = folder / run / f"{kind.split('/')[-1]}.h5"
@@ -58,12 +56,18 @@ def parameters(folder: Path, counts: dict[str, int]) -> Path:
     """`counts`: `<dataset>-<model>` -> parameters."""
     rows = [dict(zip(("dataset", "model"), key.rsplit("-", 1), strict=True)) for key in counts]
     path = folder / "parameters.h5"
-    store.write(path, "analysis/parameters", {"counts": np.array(list(counts.values()), dtype=np.int64)}, {"rows": rows})
+    store.write(path, "analysis/parameters", {"counts": np.array(list(counts.values()))}, {"rows": rows})
     return path
 
 
 def likelihood(
-    folder: Path, run: str, log_likelihood: Any, more: Any = None, bound: Any = None, samples: int = 5000, **attributes: Any
+    folder: Path,
+    run: str,
+    log_likelihood: Any,
+    more: Any = None,
+    bound: Any = None,
+    samples: int = 5000,
+    **attributes: Any,
 ) -> Path:
     test = np.asarray(bound if bound is not None else np.asarray(log_likelihood) - 4.0, dtype=np.float64)
     arrays = {
@@ -126,7 +130,7 @@ def generation(folder: Path, run: str, draws: int = 20) -> Path:
 
 
 def imputation(
-    folder: Path, run: str, recovered: np.ndarray, last_error: float = 0.1, noises: tuple[str, ...] = ("square_6", "left_half")
+    folder: Path, run: str, recovered: np.ndarray, last_error: float = 0.1, noises: Any = ("square_6", "left_half")
 ) -> Path:
     """The same `recovered` bool [N] and last error for every noise."""
     draw = np.random.default_rng(2)

@@ -135,7 +135,7 @@ def test_a_damaged_destination_stays_what_it_was_when_nothing_better_is_found(se
         ("page", "an HTML page (37 bytes)", 1),
         ("wrong", "262,144 bytes with sha256 ", 1),
         ("huge", "more than 200,000,000 bytes", 1),
-        ("elsewhere", "", 1),
+        ("elsewhere", "redirected to ftp://127.0.0.1/file", 1),
     ],
 )
 def test_what_a_home_does_wrong_is_named(server, place, behaviour, found, tries):
@@ -268,8 +268,7 @@ def test_a_full_disk_leaves_nothing_behind(server, place, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(download.os, "fsync", fail)
-    assert_line = pytest.raises(InputError, match="No space left on device")
-    with assert_line:
+    with pytest.raises(InputError, match="No space left on device"):
         download.fetch("some", "file.bin", entry_of(server, "good"), place, None)
     assert not list(place.parent.iterdir())
 

@@ -1,5 +1,6 @@
 """Raw files: from the user's folder, else from a public home, checked by sha256 and put in place atomically."""
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -55,14 +56,15 @@ def fetch(
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        source = _from_folder(dataset, name, entry, Path(folder), temporary) if folder is not None else None
+        source = _from_folder(dataset, name, entry, Path(folder), temporary) if folder is not None else ""
         source = source or _from_homes(dataset, name, entry, folder, temporary, report)
         os.replace(temporary, destination)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{destination}: cannot be written ({reason}); check space and permissions") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not there, or its folder is none
+            temporary.unlink()
     report(f"{dataset}/{name}: taken from {source}")
 
 
@@ -88,16 +90,14 @@ class _Failed(Exception):
         self.again = again
 
 
-def _from_folder(
-    dataset: str, name: str, entry: Mapping[str, Any], folder: Path, temporary: Path
-) -> Path | None:
-    """Copies the file from the user's folder; None: it is not there."""
+def _from_folder(dataset: str, name: str, entry: Mapping[str, Any], folder: Path, temporary: Path) -> str:
+    """Copies the file from the user's folder; returns where it was, nothing when it is not there."""
     candidates = [folder / dataset / name, folder / name]
     if not name.endswith(".gz"):
         candidates += [path.with_name(path.name + ".gz") for path in candidates]
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
-        return None
+        return ""
     packed = path.name != name
     try:
         with gzip.open(path) if packed else open(path, "rb") as source:
@@ -111,7 +111,7 @@ def _from_folder(
     _pour([data], temporary)
     if found := _difference(temporary, entry):
         raise InputError(_refusal(str(path), found, entry, dataset, name))
-    return path
+    return str(path)
 
 
 def _from_homes(
@@ -139,7 +139,8 @@ def _from_homes(
                     found.append(f"{urlsplit(home).netloc or home}: {failure}")
                     break
                 time.sleep(pause)
-    raise InputError(_refusal(f"{dataset}/{name}", "; ".join(found), entry, dataset, name))
+    where = "; ".join(found)
+    raise InputError(_refusal(f"{dataset}/{name}", f"it nowhere ({where})", entry, dataset, name))
 
 
 def _download(url: str, title: str, report: Callable[[str], None]) -> Iterator[bytes]:
@@ -148,9 +149,7 @@ def _download(url: str, title: str, report: Callable[[str], None]) -> Iterator[b
         raise _Failed(f"its URL does not begin with {' or '.join(SCHEMES)}")
     request = urllib.request.Request(url, headers={"User-Agent": f"memvae/{__version__}"})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            if urlsplit(response.url).scheme not in SCHEMES:
-                raise _Failed(f"redirected to {response.url}")
+        with urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT) as response:
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdigit() else 0
             got = tenths = 0
@@ -170,6 +169,15 @@ def _download(url: str, title: str, report: Callable[[str], None]) -> Iterator[b
         raise _Failed(f"more than {LIMIT:,} bytes")
     if got < total:
         raise _Failed(f"{got:,} of {total:,} bytes", again=True)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """urllib follows a redirection to plain http and to ftp too; a home must keep to SCHEMES."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if urlsplit(newurl).scheme not in SCHEMES:
+            raise _Failed(f"redirected to {newurl}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _pour(chunks: Iterable[bytes], temporary: Path) -> None:

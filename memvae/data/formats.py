@@ -85,7 +85,8 @@ def _idx(path: Path, magic: int, dimensions: int) -> np.ndarray:
         size *= length
     if len(data) - header != size or not size:
         raise InputError(
-            f"{path}: found {len(data) - header:,} bytes after the header, expected {size:,} for {shape}; fetch it again"
+            f"{path}: found {len(data) - header:,} bytes after the header, expected {size:,} for {shape}; "
+            "fetch it again"
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()
 
@@ -95,7 +96,7 @@ def _read(path: Path, size: int = -1) -> bytes:
         with open(path, "rb") as file:
             return file.read(size)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a raw data file; fetch it again") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a data file; fetch it again") from error
 
 
 def _bad_row(path: Path, number: int, found: str, pixels: int) -> InputError:

@@ -22,13 +22,15 @@ FREY_SPLIT_SEED = 20160620  # ours; the authors' shuffle is not published
 DIGITS_SPLIT_SEED = 20160621  # ours
 FREY_TEST = 100  # of 1,965 frames (authors' code)
 DIGITS_TEST = 297  # of 1,797 images (ours)
+SPLITS = ("train", "valid", "test")
+ARRAYS = (*(f"{split}/{kind}" for split in SPLITS for kind in ("images", "labels")), "maximum")  # of the user's own
 
 Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Raw:
-    """What a loader returns: images [N, D] or [N, rows, columns] and labels [N] by split; a pixel is image / maximum."""
+    """Images [N, D] or [N, rows, columns] and labels [N] by split; a pixel is image / maximum."""
 
     images: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
@@ -62,7 +64,7 @@ def ocr_letters(entry: Entry, raw: Path) -> Raw:
     The training rows are sorted and then shuffled by a fixed seed, so every copy in circulation gives the same arrays.
     """
     pixels = entry["image"][0] * entry["image"][1]
-    images = {split: formats.binary_rows(raw / f"ocr_letters.{split}.data", pixels) for split in ("train", "valid", "test")}
+    images = {split: formats.binary_rows(raw / f"ocr_letters.{split}.data", pixels) for split in SPLITS}
     rows = images["train"]
     rows = rows[np.lexsort(rows.T[::-1])]
     images["train"] = rows[_generator(OCR_ORDER_SEED).permutation(len(rows))]
@@ -114,7 +116,7 @@ def hdf5(entry: Entry, raw: Path) -> Raw:
             file.visititems(collect)
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise InputError(f"{path}: damaged or no HDF5 file ({reason}); expected train/images and test/images") from error
+        raise InputError(f"{path}: damaged or no HDF5 file ({reason}); expected HDF5 with train/images") from error
     with open(path, "rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return from_arrays(arrays, str(path), {path.name: digest})
@@ -144,11 +146,8 @@ def imported(entry: Entry) -> Raw:
     return from_arrays(arrays, f"loader {name}", {name: store.checksum(arrays)})
 
 
-ARRAYS = (*(f"{split}/{kind}" for split in ("train", "valid", "test") for kind in ("images", "labels")), "maximum")
-
-
 def from_arrays(arrays: Mapping[str, np.ndarray], where: str, sources: dict[str, str]) -> Raw:
-    """Checks arrays that a user made: `train/images`, `test/images`, perhaps `valid/images`, and labels of the same names.
+    """Checks a user's arrays: `train/images`, `test/images`, perhaps `valid/images` and `<split>/labels`.
 
     Images are uint8 or floats in [0, 1], [N, D] or [N, rows, columns]; labels are whole numbers from 0 to 255, [N].
     A scalar `maximum` says which value means 1; without it that is 1 where no image exceeds 1, else 255.

@@ -13,7 +13,6 @@ from memvae.config import Row
 from memvae.errors import InputError
 
 PAPER_SCALE = "paper"
-PAPER_DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "frey_faces": "Frey faces"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,10 @@ class Files:
     """Input files by kind (`analysis/slots`, `model`, ...) and by the run in their `spec` attribute."""
 
     def __init__(self, inputs: Iterable[Path | str], kind: str):
-        """Reads all inputs (`kind` may be a prefix, as `analysis`). Raises InputError on a missing, damaged or foreign file, or two files of one run."""
+        """Reads all inputs (`kind` may be a prefix, as `analysis`).
+
+        Raises InputError on a missing, damaged or foreign file, or two files of one run.
+        """
         self._by_run: dict[tuple[str, str], RunFile] = {}
         self.parameters: store.Stored | None = None  # counts of all models: belongs to no run
         for path in inputs:
@@ -123,7 +125,9 @@ class Files:
             file = RunFile(stored)
             if (found, file.run) in self._by_run:
                 first = self._by_run[found, file.run].path
-                raise InputError(f"{path}: a second {found} file of {file.run}; the first is {first}; name each run once")
+                raise InputError(
+                    f"{path}: a second {found} file of {file.run}; the first is {first}; name each run once"
+                )
             self._by_run[found, file.run] = file
 
     def of(self, row: Row, kind: str) -> list[RunFile]:
@@ -134,7 +138,9 @@ class Files:
         found = [self._by_run[kind, run] for run in row.runs if (kind, run) in self._by_run]
         if found and len(found) < len(row.runs):
             missing = next(run for run in row.runs if (kind, run) not in self._by_run)
-            raise InputError(f"{missing}: no {kind} file among the inputs, but there is {found[0].path}; expected every seed")
+            raise InputError(
+                f"{missing}: no {kind} file among the inputs, but there is {found[0].path}; expected every seed"
+            )
         return found
 
     def rows(self, layout: Layout, kind: str, every: bool = False) -> list[tuple[Row, list[RunFile]]]:
@@ -151,17 +157,14 @@ class Files:
         for row in layout.rows:
             files = self.of(row, kind)
             if every and row.runs and not files:
-                raise InputError(f"{row.runs[0]}: no {kind} file among the inputs; expected one for every run of the rows")
+                raise InputError(
+                    f"{row.runs[0]}: no {kind} file among the inputs; expected one for every run of the rows"
+                )
             if files or not row.runs:
                 rows.append((row, files))
         if not rows:
             raise InputError(f"rows: no {kind} file among the inputs; expected at least one")
         return rows
-
-
-def facts(files: Iterable[RunFile]) -> str:
-    """Data sets and epochs of some files, as in `MNIST 40 epochs, OCR-letters 200 epochs`."""
-    return ", ".join(dict.fromkeys(f"{file.data} {file.epochs:,} epochs" for file in files))
 
 
 def _row(raw: Any, where: str) -> Row:

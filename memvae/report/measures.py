@@ -48,6 +48,11 @@ class Gap:
     standard_error: float  # of the per-image differences: smaller than that of either row
     images: int
 
+    @property
+    def standard_errors(self) -> float | None:
+        """The difference as a multiple of its standard error; None where that is 0 or undefined."""
+        return self.difference.mean / self.standard_error if self.standard_error > 0 else None
+
 
 def spread(values: Iterable[float]) -> Spread:
     array = np.asarray(list(values), dtype=np.float64)
@@ -99,7 +104,9 @@ def log_likelihoods(files: list[RunFile]) -> np.ndarray:
     arrays = [file.array("test/log_likelihood") for file in files]
     for file, array in zip(files, arrays, strict=True):
         if array.shape != arrays[0].shape or not array.size:
-            raise InputError(f"{file.path}: log_likelihood has shape {array.shape}, expected {arrays[0].shape}, not empty")
+            raise InputError(
+                f"{file.path}: log_likelihood has shape {array.shape}, expected {arrays[0].shape}, not empty"
+            )
     return np.stack(arrays)
 
 
@@ -147,7 +154,9 @@ def same(files: list[RunFile], setting: str) -> int:
     value = files[0].setting(setting)
     for file in files:
         if file.setting(setting) != value:
-            raise InputError(f"{file.path}: settings.{setting} is {file.setting(setting)}, expected {value} as in its other seeds")
+            raise InputError(
+                f"{file.path}: settings.{setting} is {file.setting(setting)}, expected {value} as in its other seeds"
+            )
     return value
 
 

@@ -59,7 +59,7 @@ def as_csv(table: Table) -> str:
 def as_markdown(table: Table) -> str:
     parts = [f"# {table.title}", *table.notes]
     for section in table.sections:
-        frame = _frame(section.records)
+        frame = _frame(section.records).fillna("")
         align = ["right" if right else "left" for right in _right(frame)]
         text = frame.to_markdown(index=False, disable_numparse=True, colalign=align)
         parts += [f"## {section.title}", text] if section.title else [text]
@@ -71,7 +71,7 @@ def as_latex(table: Table) -> str:
     parts = [f"% {table.title}; needs \\usepackage{{booktabs,longtable}}"]
     for place, section in enumerate(table.sections, start=1):
         title = f"{table.title}: {section.title}." if section.title else f"{table.title}."
-        frame = _frame(section.records)
+        frame = _frame(section.records).fillna("")
         styler = frame.style.hide(axis="index").format(_escape).format_index(_escape, axis=1)
         parts.append(
             styler.to_latex(
@@ -98,7 +98,8 @@ def _right(frame: pd.DataFrame) -> list[bool]:
     def numeric(cell: str) -> bool:
         return cell in ("", NOT_RUN) or bool(re.match(r"[-+]?[\d.,]+( |$)", cell))
 
-    return [place > 0 and all(numeric(str(cell)) for cell in frame.iloc[:, place]) for place in range(frame.shape[1])]
+    columns = [[str(cell) for cell in frame.iloc[:, place]] for place in range(frame.shape[1])]
+    return [any(cells) and all(map(numeric, cells)) and place > 0 for place, cells in enumerate(columns)]
 
 
 def _escape(text: object) -> str:

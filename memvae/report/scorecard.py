@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from memvae.config import Row
-from memvae.report import layout as layouts
 from memvae.report import measures, render
-from memvae.report.layout import Files, Layout, RunFile
+from memvae.report.layout import PAPER_SCALE, Files, Layout, RunFile
 from memvae.report.measures import Spread, spread
+from memvae.report.origin import PAPER_DATASETS, comparable, facts_columns, notes
 from memvae.report.paper import Entry, Paper, model_key, read_paper, run_key
 from memvae.report.render import NOT_RUN, Section, Table, number
-from memvae.report.slot_tables import ORDINALS, PAPER_MODEL, comparable, facts_columns, notes
+from memvae.report.slot_tables import ORDINALS, PAPER_MODEL
 from memvae.report.tables import parameter_counts
 from memvae.store import write_text
 
@@ -62,11 +62,11 @@ def build(layout: Layout, inputs: Sequence[Path], printed: Paper) -> Table:
     }
     lines = [(entry, _compared(layout, entry, find[entry.table](layout, files, entry))) for entry in printed.entries]
     counts = Counter(line["verdict"] for _, line in lines)
-    used = list(dict.fromkeys(line["data"] + f" {line['epochs']:,} epochs" for _, line in lines if line["epochs"]))
+    used = list(dict.fromkeys(f"{line['data']} ({line['epochs']:,} epochs)" for _, line in lines if line["epochs"]))
     said = notes(
         layout,
-        "Verdicts: match within the tolerance, near within twice, off beyond it; a log-likelihood above the paper's is a "
-        "match. The paper publishes no spreads; ours is the standard deviation over seeds.",
+        "Verdicts: match within the tolerance, near within twice, off beyond it; a log-likelihood above the paper's is "
+        "a match. The paper publishes no spreads; ours is the standard deviation over seeds.",
         f"Data: {', '.join(used)}." if used else "",
         "Numbers: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
     )
@@ -88,7 +88,7 @@ def verdict(entry: Entry, ours: float | None, scale: str) -> tuple[str, str]:
         return NOT_RUN, entry.note
     if entry.tolerance is None:
         return "not judged", entry.note
-    if scale != layouts.PAPER_SCALE:
+    if scale != PAPER_SCALE:
         return f"no verdict (scale={scale})", entry.note
     above = entry.table == "likelihood" and ours > entry.value
     note = "; ".join(filter(None, (entry.note, "above the paper's" if above else "")))
@@ -100,13 +100,11 @@ def verdict(entry: Entry, ours: float | None, scale: str) -> tuple[str, str]:
 
 def _compared(layout: Layout, entry: Entry, ours: Ours | None) -> dict[str, Any]:
     word, note = verdict(entry, ours.value.mean if ours else None, layout.scale)
-    facts: dict[str, Any] = {"scale": layout.scale, "data": "", "epochs": None, "samples": None, "images": None, "runs": ""}
+    facts: dict[str, Any] = dict.fromkeys(("scale", "data", "epochs", "samples", "images", "runs"))
+    facts["scale"] = layout.scale
     difference = None
     if ours:
-        is_count = entry.table == "table3"  # of the paper's own networks, whatever the data here
-        difference = (
-            ours.value.mean - entry.value if is_count else comparable(ours.row, ours.files, entry.value, ours.value.mean)
-        )
+        difference = comparable(ours.row, ours.files, entry.value, ours.value.mean)
         facts |= facts_columns(layout, ours.row, ours.files, ours.samples, ours.images)
     return {
         "table": entry.table,
@@ -146,7 +144,7 @@ def _parameters(layout: Layout, files: Files, entry: Entry) -> Ours | None:
     if count is None:
         return None
     dataset, model = entry.row.rsplit("-", 1)
-    data = layouts.PAPER_DATASETS.get(dataset, dataset)
+    data = PAPER_DATASETS.get(dataset, dataset)
     return Ours(Spread(count, None, 1), [], Row(dataset, model, 1, model, data, ()))
 
 

@@ -1,13 +1,13 @@
-"""Table 4 (average preference values) and the table of the slots themselves; and what every table says of its origin."""
+"""Table 4 (average preference values) and the table of the slots themselves."""
 
 from typing import Any
 
 import numpy as np
 
 from memvae.config import Row
-from memvae.report import layout as layouts
 from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
+from memvae.report.origin import facts, facts_columns, notes
 from memvae.report.paper import Paper
 from memvae.report.render import NOT_RUN, Section, Table, number
 
@@ -16,7 +16,7 @@ ORDINALS = ("1st", "2nd", "3rd")
 
 
 def table4(layout: Layout, files: Files, printed: Paper) -> Table:
-    """The largest average preference values of each class with their slots, seed by seed: slot numbers are arbitrary."""
+    """The largest average preference values of each class, seed by seed: slot numbers are arbitrary."""
     rows = files.rows(layout, "analysis/slots")
     cells: list[dict[str, Any]] = []
     sections: list[Section] = []
@@ -34,10 +34,10 @@ def table4(layout: Layout, files: Files, printed: Paper) -> Table:
     done = [file for _, found in rows for file in found]
     said = notes(
         layout,
-        "Average preference value of each class's three favoured slots (the slot's number in brackets; numbers are arbitrary, "
-        "and 0 to S - 1), over the test images, real-valued, one z per image; they sum to 1 over slots.",
+        "Preference values of the slots that each class prefers most (in brackets the slot's number, arbitrary, from 0 "
+        "on), averaged over the real-valued test images, one z per image; they sum to 1 over slots.",
         "Perplexity: exp of the entropy of the class's preferences, the effective number of slots.",
-        f"Data: {layouts.facts(done)}." if done else "",
+        f"Data: {facts(done)}." if done else "",
     )
     return Table("table4", "Table 4. Average preference values", cells, sections, said)
 
@@ -78,7 +78,7 @@ def slots(layout: Layout, files: Files, printed: Paper) -> Table:
         layout,
         f"A slot is in use when its average preference value is above {measures.USED_ABOVE} for some class.",
         "Cells: where the slot stands in Table 4, as class: place.",
-        f"Data: {layouts.facts(done)}." if done else "",
+        f"Data: {facts(done)}." if done else "",
     )
     return Table("slots", "The memory's slots", cells, [Section("slots in use", summary), *long], said)
 
@@ -109,8 +109,9 @@ def slot_records(file: RunFile, layer: str) -> list[dict[str, Any]]:
 
 
 def layer_title(layer: str) -> str:
-    """`layer0` -> `layer next to the data (layer0)`."""
-    return "layer next to the data" if layer == "layer0" else f"decoder layer {int(layer.removeprefix('layer')) + 1} from the data"
+    """`layer0` -> `layer next to the data`, `layer1` -> `layer 2 from the data`."""
+    place = int(layer.removeprefix("layer"))
+    return "layer next to the data" if place == 0 else f"layer {place + 1} from the data"
 
 
 def ordinal(place: int) -> str:
@@ -118,38 +119,13 @@ def ordinal(place: int) -> str:
     return ORDINALS[place] if place < len(ORDINALS) else f"{place + 1}th"
 
 
-def notes(layout: Layout, *sentences: str) -> list[str]:
-    """The scale's note first, where there is one, then the sentences that are not empty."""
-    return [sentence for sentence in (f"{layout.note}." if layout.note else "", *sentences) if sentence]
-
-
-def comparable(row: Row, found: list[RunFile], theirs: float | None, ours: float) -> float | None:
-    """Ours minus the paper's; None where the paper has no number, or another data set stands for the paper's."""
-    if theirs is None or found[0].spec["dataset"] != row.paper_dataset:
-        return None
-    return ours - theirs
-
-
-def facts_columns(
-    layout: Layout, row: Row, found: list[RunFile], samples: int | None = None, images: int | None = None
-) -> dict[str, Any]:
-    """The columns of every .csv that say what a number comes from."""
-    return {
-        "scale": layout.scale,
-        "data": row.dataset,
-        "epochs": found[0].epochs if found else None,
-        "samples": samples,
-        "images": images,
-        "runs": " ".join(file.run for file in found),
-    }
-
-
 def _table4_cells(layout: Layout, row: Row, file: RunFile, layer: str, printed: Paper | None) -> list[dict[str, Any]]:
     classes, top = file.array("classes"), file.array(f"{layer}/top")  # [classes, 3]
     values, perplexity = file.array(f"{layer}/top_values"), file.array(f"{layer}/perplexity")
     cells = []
     for place, label in enumerate(classes):
-        cell: dict[str, Any] = {"row": row.title, "run": file.run, "seed": file.seed, "layer": layer, "class": int(label)}
+        cell: dict[str, Any] = {"row": row.title, "run": file.run, "seed": file.seed, "layer": layer}
+        cell["class"] = int(label)
         for rank in range(top.shape[1]):
             cell[f"value_{rank + 1}"] = float(values[place, rank])
             cell[f"slot_{rank + 1}"] = int(top[place, rank])
@@ -172,10 +148,12 @@ def _table4_section(row: Row, file: RunFile, layer: str, printed: Paper | None, 
         theirs = [printed.value("table4", entry, str(label)) for label in classes] if printed else []
         return line(f"paper: {entry}", [number(value, decimals) for value in theirs])
 
+    def our_line(rank: int) -> dict[str, str]:
+        pairs = zip(values[:, rank], top[:, rank], strict=True)
+        return line(ordinal(rank), [f"{number(value)} ({slot})" for value, slot in pairs])
+
     ranks = range(top.shape[1])
-    lines = [
-        line(ordinal(rank), [f"{number(v)} ({s})" for v, s in zip(values[:, rank], top[:, rank], strict=True)]) for rank in ranks
-    ]
+    lines = [our_line(rank) for rank in ranks]
     lines.append(line("perplexity", [number(value, 1) for value in perplexity]))
     if printed:
         lines += [paper_line(ordinal(rank), 2) for rank in ranks] + [paper_line("perplexity", 1)]

@@ -4,14 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memvae.config import Row
 from memvae.errors import InputError
-from memvae.report import layout as layouts
-from memvae.report import measures, render, slot_tables
-from memvae.report.layout import Files, Layout, RunFile
-from memvae.report.paper import Paper, model_key, read_paper, run_key
+from memvae.report import likelihood_table, measures, render, slot_tables
+from memvae.report.layout import Files, Layout
+from memvae.report.origin import PAPER_DATASETS, comparable, facts, facts_columns, notes
+from memvae.report.paper import Paper, model_key, read_paper
 from memvae.report.render import NOT_RUN, Section, Table, number
-from memvae.report.slot_tables import comparable, facts_columns, notes
 
 CLASSIFIERS = {"crammer_singer": "Crammer-Singer (the authors')", "linear_svc": "LinearSVC"}
 
@@ -31,7 +29,7 @@ def build(name: str, layout: Layout, inputs: Sequence[Path], paper: Path) -> Tab
         "table3": ("analysis/parameters", table3),
         "table4": ("analysis/slots", slot_tables.table4),
         "slots": ("analysis/slots", slot_tables.slots),
-        "likelihood": ("analysis/likelihood", likelihood),
+        "likelihood": ("analysis/likelihood", likelihood_table.build),
         "probing": ("analysis/probing", probing),
         "imputation": ("analysis/imputation", imputation),
     }
@@ -50,7 +48,7 @@ def table3(layout: Layout, files: Files, printed: Paper) -> Table:
     for key in dict.fromkeys([*counts, *names]):
         dataset, model = key.rsplit("-", 1)
         ours, theirs = counts.get(key), printed.value("table3", key, "parameters")
-        data, title = layouts.PAPER_DATASETS.get(dataset, dataset), titles.get(model, model)
+        data, title = PAPER_DATASETS.get(dataset, dataset), titles.get(model, model)
         difference = ours - theirs if ours is not None and theirs is not None else None
         cells.append(
             {
@@ -82,66 +80,11 @@ def table3(layout: Layout, files: Files, printed: Paper) -> Table:
 
 
 def parameter_counts(files: Files) -> dict[str, int]:
-    """`<dataset>-<model>` -> trainable parameters. Raises InputError when the file of counts is not among the inputs."""
+    """`<dataset>-<model>` -> trainable parameters. Raises InputError when the file of counts is not there."""
     if files.parameters is None:
         raise InputError("table3: no analysis/parameters file among the inputs, expected one")
     rows, counts = files.parameters.attributes["rows"], files.parameters.arrays["counts"]
     return {f"{row['dataset']}-{row['model']}": int(count) for row, count in zip(rows, counts, strict=True)}
-
-
-def likelihood(layout: Layout, files: Files, printed: Paper) -> Table:
-    """Test log-likelihood of every row, the parts of L_1, and the differences between models, nats per image."""
-    rows = files.rows(layout, "analysis/likelihood", every=True)
-    results = [(row, found, measures.likelihood(found) if found else None) for row, found in rows]
-    with_more = any(result and result.more for _, _, result in results)
-    cells, values, parts = [], [], []
-    for row, found, result in results:
-        theirs = printed.value("likelihood", run_key(row), "log_likelihood")
-        cells.append(_likelihood_cells(layout, row, found, result, theirs))
-        head = {"data": row.dataset, "model": row.title, "K in training": str(row.k)}
-        if result is None:
-            values.append({**head, "log-likelihood": NOT_RUN, "paper": number(theirs)})
-            continue
-        difference = comparable(row, found, theirs, result.log_likelihood.mean)
-        more = f"{number(result.more.mean)} (K = {result.more_samples:,})" if result.more else ""
-        values.append(
-            {
-                **head,
-                "log-likelihood": number(result.log_likelihood.mean),
-                "standard error": number(result.standard_error),
-                "sd over seeds": number(result.log_likelihood.sd),
-                "seeds": str(result.log_likelihood.seeds),
-                **({"more samples": more} if with_more else {}),
-                "paper": number(theirs),
-                "difference": number(difference, sign=True),
-            }
-        )
-        parts.append(
-            {
-                **head,
-                "bound L1": number(result.bound.mean),
-                "reconstruction": number(result.log_px.mean),
-                "KL": number(result.kl.mean),
-                "train minus test": number(result.train_minus_test.mean, sign=True),
-                "sd of bound over seeds": number(result.bound.sd),
-                "test images": number(result.bound_images, 0),
-            }
-        )
-    gap_cells, gap_rows = _gaps(layout, rows, printed)
-    sections = [Section("log-likelihood", values)]
-    if parts:
-        sections.append(Section("the one-sample bound and its parts", parts))
-    if gap_rows:
-        sections.append(Section("gain of memory, over the same test images", gap_rows))
-    done = [(found, result) for _, found, result in results if result]
-    spans = dict.fromkeys(f"{f[0].data} K = {r.samples:,} on {r.images:,} test images" for f, r in done)
-    said = notes(
-        layout,
-        "Nats per image, higher is better; standard errors are over test images.",
-        f"Data: {layouts.facts(file for found, _ in done for file in found)}. Samples: {', '.join(spans)}." if done else "",
-        "The paper's values: K = 5,000 on all test images.",
-    )
-    return Table("likelihood", "Test log-likelihood", [*cells, *gap_cells], sections, said)
 
 
 def probing(layout: Layout, files: Files, printed: Paper) -> Table:
@@ -179,12 +122,12 @@ def probing(layout: Layout, files: Files, printed: Paper) -> Table:
                 }
             )
     done = [file for _, found in rows for file in found]
-    images = f" on {done[0].array('labels').size:,} test images" if done else ""
+    count = f" on {done[0].array('labels').size:,} test images" if done else ""
     said = notes(
         layout,
-        f"Features: last deterministic layer of the recognition model, real-valued inputs; accuracy in %{images}, "
+        f"Features: last deterministic layer of the recognition model, real-valued inputs; accuracy in %{count}, "
         "with its binomial standard error.",
-        f"Data: {layouts.facts(done)}." if done else "",
+        f"Data: {facts(done)}." if done else "",
     )
     return Table("probing", "Linear classifiers on the features", cells, [Section("", rounded)], said)
 
@@ -222,10 +165,10 @@ def imputation(layout: Layout, files: Files, printed: Paper) -> Table:
     if done:
         judge, images = 100 * done[0].attribute("classifier_accuracy"), done[0].array("labels").size
         said += [
-            f"Recovered: share of {images:,} completed test images in which a classifier trained on clean images sees the "
-            f"right digit; standard error at most {number(50 / images**0.5, 1)}. It sees it in {number(judge)} % of the "
-            "clean test images.",
-            f"Data: {layouts.facts(done)}. In brackets the standard deviation over seeds, where there are several.",
+            f"Recovered: share of the {images:,} completed test images in which a classifier, trained on clean images, "
+            f"sees the right digit (standard error at most {number(50 / images**0.5, 1)} %). On clean test images its "
+            f"accuracy is {number(judge)} %.",
+            f"Data: {facts(done)}. In brackets the standard deviation over seeds, where there are several.",
         ]
     return Table("imputation", "Missing pixels imputed", cells, [Section("", rounded)], said)
 
@@ -238,80 +181,6 @@ def noise_title(noise: str) -> str:
     if kind == "drop":
         return f"{100 * float(level):.0f} % of the pixels"
     return noise.replace("_", " ")
-
-
-def _likelihood_cells(
-    layout: Layout, row: Row, found: list[RunFile], result: measures.Likelihood | None, theirs: float | None
-) -> dict[str, Any]:
-    return {
-        "row": run_key(row),
-        "model": row.title,
-        "k": row.k,
-        "log_likelihood": result.log_likelihood.mean if result else NOT_RUN,
-        "standard_error": result.standard_error if result else None,
-        "sd": result.log_likelihood.sd if result else None,
-        "seeds": result.log_likelihood.seeds if result else None,
-        "paper": theirs,
-        "difference": comparable(row, found, theirs, result.log_likelihood.mean) if result else None,
-        "log_likelihood_more": result.more.mean if result and result.more else None,
-        "sd_more": result.more.sd if result and result.more else None,
-        "samples_more": result.more_samples if result else None,
-        "bound": result.bound.mean if result else None,
-        "bound_sd": result.bound.sd if result else None,
-        "log_px": result.log_px.mean if result else None,
-        "kl": result.kl.mean if result else None,
-        "train_minus_test": result.train_minus_test.mean if result else None,
-        "train_minus_test_sd": result.train_minus_test.sd if result else None,
-        "bound_images": result.bound_images if result else None,
-        **facts_columns(
-            layout, row, found, samples=result.samples if result else None, images=result.images if result else None
-        ),
-    }
-
-
-def _gaps(
-    layout: Layout, rows: list[tuple[Row, list[RunFile]]], printed: Paper
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Every model with memory minus every one without, of the same data set and K."""
-    cells, rounded = [], []
-    for row, found in rows:
-        for base, base_found in rows:
-            pair = found and base_found and found[0].has_memory and not base_found[0].has_memory
-            if not pair or (row.paper_dataset, row.k) != (base.paper_dataset, base.k):
-                continue
-            result = measures.gap(found, base_found)
-            values = [printed.value("likelihood", run_key(one), "log_likelihood") for one in (row, base)]
-            theirs = values[0] - values[1] if values[0] is not None and values[1] is not None else None
-            name = f"{row.title} minus {base.title}"
-            cells.append(
-                {
-                    "row": f"{run_key(row)} minus {run_key(base)}",
-                    "model": name,
-                    "k": row.k,
-                    "log_likelihood": result.difference.mean,
-                    "standard_error": result.standard_error,
-                    "sd": result.difference.sd,
-                    "seeds": result.difference.seeds,
-                    "paper": None if theirs is None else round(theirs, 2),
-                    "difference": comparable(row, found, theirs, result.difference.mean),
-                    **facts_columns(
-                        layout, row, [*found, *base_found], measures.same(found, "samples"), result.images
-                    ),
-                }
-            )
-            rounded.append(
-                {
-                    "data": row.dataset,
-                    "difference": name,
-                    "K in training": str(row.k),
-                    "gain": number(result.difference.mean, sign=True),
-                    "standard error": number(result.standard_error, 3),
-                    "gain / standard error": number(result.difference.mean / result.standard_error, 1),
-                    "sd over seeds": number(result.difference.sd),
-                    "paper": number(theirs, sign=True),
-                }
-            )
-    return cells, rounded
 
 
 def _with_sd(value: measures.Spread | None, decimals: int) -> str:

@@ -1,0 +1,56 @@
+# Learning to Generate with Memory (ICML 2016), reproduced: data -> models -> analyses -> tables and figures.
+# `snakemake --cores all --config scale=demo` makes everything in minutes; README.md has the rest.
+from snakemake.utils import min_version
+
+min_version("9.12")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=CONFIG.results,
+    figures=CONFIG.figures,
+    logs=f"logs/{CONFIG.scale}",
+    benchmarks=f"{CONFIG.results}/benchmarks",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+onstart:
+    print(cost.announcement(CONFIG, jobs_to_run(workflow)), file=sys.stderr)
+
+
+rule all:
+    default_target: True
+    input:
+        targets.all_files(CONFIG),
+
+
+rule extended:
+    input:
+        targets.all_files(CONFIG, extended=True),
+
+
+rule rulegraph:
+    output:
+        dot="<results>/rulegraph.dot",
+        png="<figures>/rulegraph.png",
+    log:
+        "<logs>/rulegraph.log",
+    conda:
+        "environment.yml"
+    params:
+        scale=CONFIG.scale,
+    localrule: True
+    shell:
+        "(command -v dot || {{ echo 'rulegraph: found no program `dot`; install graphviz' >&2; exit 2; }}) > {log} 2>&1 && "
+        "snakemake --cores 1 --nolock --rulegraph --config scale={params.scale:q} > {output.dot} 2>> {log} && "
+        "dot -Tpng {output.dot:q} -o {output.png:q} 2>> {log}"

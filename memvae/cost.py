@@ -1,0 +1,120 @@
+"""Rough times: what the jobs that are to run will take here. Standard library only.
+
+From measurements on one core of a 2-core machine (docs/method.md): estimates for planning, within a factor of two.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+
+from memvae.config import Config, Network
+from memvae.errors import InputError
+
+FLOPS = 55e9  # per second and core, products of this size in float32
+STEP_OVERHEAD = 2.5e-3  # seconds of a training step outside its products
+START = 3.0  # seconds to start a job
+FASTER_ON_GPU = 60.0  # rough
+RULES_WITH_COST = ("train", "classifier", "likelihood", "imputation", "probing")
+TRAIN_IMAGES = {"mnist": 60000, "ocr_letters": 32152, "frey_faces": 1865, "digits": 1500}
+TEST_IMAGES = {"mnist": 10000, "ocr_letters": 10000, "frey_faces": 100, "digits": 297}
+
+Jobs = Iterable[tuple[str, dict[str, str]]]
+
+
+def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
+    """Estimated seconds of one job on one core."""
+    if rule == "classifier":
+        return START + config.analyses["classifier"]["epochs"] * 6e-4 * TRAIN_IMAGES.get(wildcards["dataset"], 10000)
+    if rule not in RULES_WITH_COST:
+        return START
+    spec = config.spec(wildcards["run"])
+    encoder, decoder = _products(spec.network)
+    train, test = (table.get(spec.dataset, 10000) for table in (TRAIN_IMAGES, TEST_IMAGES))
+    settings = config.analyses.get(rule, {})
+    if rule == "train":
+        steps = spec.training.epochs * (train // spec.training.batch_size)
+        per_step = 3 * spec.training.batch_size * (encoder + spec.training.samples * decoder) / FLOPS + STEP_OVERHEAD
+        return START + steps * per_step
+    if rule == "likelihood":
+        images = settings["images"] or test
+        samples = max(settings["samples"], settings["more_samples"].get(spec.dataset, 0))
+        return START + (images * samples + settings["bound_draws"] * (test + settings["train_images"])) * decoder / FLOPS
+    if rule == "imputation":
+        noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
+        return START + noises * settings["iterations"] * test * 2 * (encoder + decoder) / FLOPS
+    return START + settings["steps"] * 2.5e-4 + 2e-3 * train
+
+
+def announcement(config: Config, jobs: Jobs) -> str:
+    """What is about to run: scale, data, jobs, rough time; and, for a long one, the shorter scale."""
+    jobs = list(jobs)
+    datasets = sorted({config.datasets[name]["title"] for name in _datasets(config, jobs)})
+    lines = [
+        f"memvae: scale={config.scale} ({config.title}); data: {', '.join(datasets) or 'none'}; "
+        f"seeds {', '.join(map(str, config.seeds))}; results in {config.results}/, figures in {config.figures}/",
+        _rough_time(config, jobs),
+    ]
+    shorter = {"paper": "quick", "quick": "demo"}.get(config.scale)
+    if shorter and any(rule == "train" for rule, _ in jobs):
+        lines.append(f"memvae: shorter: --config scale={shorter}")
+    return "\n".join(lines)
+
+
+def describe_target(config: Config, target: str, extra: list[str]) -> str:
+    """The announcement for the jobs that `snakemake TARGET` would run now, without running them.
+
+    extra: further options of Snakemake. Raises InputError with Snakemake's reason when the target cannot be made.
+    """
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--nolock", *extra, "--", target]
+    result = subprocess.run(command, capture_output=True, text=True)
+    text = result.stdout + result.stderr
+    if result.returncode:
+        reason = [line for line in result.stderr.splitlines() if line.strip()]
+        raise InputError(f"{target}: snakemake cannot plan it: {' '.join(reason[-3:])[:300]}")
+    return announcement(config, _planned(text))
+
+
+def _planned(text: str) -> list[tuple[str, dict[str, str]]]:
+    """The jobs of a dry run's text: each `rule NAME:` and the `wildcards:` line below it."""
+    jobs: list[tuple[str, dict[str, str]]] = []
+    for line in text.splitlines():
+        if match := re.match(r"(?:local)?rule (\w+):", line.strip()):
+            jobs.append((match[1], {}))
+        elif jobs and (match := re.match(r"\s+wildcards: (.*)", line)):
+            jobs[-1][1].update(pair.split("=", 1) for pair in match[1].split(", "))
+    return jobs
+
+
+def _rough_time(config: Config, jobs: list[tuple[str, dict[str, str]]]) -> str:
+    if not jobs:
+        return "memvae: nothing to be done"
+    times = [seconds(config, rule, wildcards) for rule, wildcards in jobs]
+    trainings = [time for (rule, _), time in zip(jobs, times, strict=True) if rule == "train"]
+    text = f"memvae: {len(jobs)} jobs, {len(trainings)} of them trainings; about {_readable(sum(times))} of one core"
+    if sum(times) > 3600:
+        gpu = sum(trainings) / FASTER_ON_GPU
+        text += f", the longest job {_readable(max(times))}; trainings on a GPU roughly {_readable(gpu)}"
+    return text
+
+
+def _datasets(config: Config, jobs: list[tuple[str, dict[str, str]]]) -> set[str]:
+    named = {wildcards["dataset"] for _, wildcards in jobs if "dataset" in wildcards}
+    return named | {wildcards["run"].split("-")[0] for _, wildcards in jobs if "run" in wildcards}
+
+
+def _products(network: Network) -> tuple[float, float]:
+    """Floating-point operations of one image's way through encoder and decoder."""
+    widths = (network.pixels, *network.hidden)
+    hidden = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    memory = sum(2 * units * slots for units, slots in zip(network.hidden, network.slots, strict=True))
+    top = network.hidden[-1] * network.latent
+    return 2.0 * (hidden + 2 * top), 2.0 * (hidden + top + memory)
+
+
+def _readable(time: float) -> str:
+    if time < 90:
+        return f"{time:.0f} s"
+    return f"{time / 60:.0f} min" if time < 5400 else f"{time / 3600:.1f} h"
+
+

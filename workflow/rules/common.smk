@@ -1,0 +1,120 @@
+# The only functions of the workflow; everything else is declared. What a target consists of stands in memvae/targets.py.
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir)))
+from memvae import config as configuration, cost, targets
+from memvae.errors import InputError
+
+
+def refuse(message):
+    """Ends the workflow before anything runs: one line, exit code 2."""
+    print(f"memvae: {message}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
+def configured():
+    """The validated configuration of the chosen scale."""
+    try:
+        loaded = configuration.Config(configuration.normalise(dict(config)))
+        for run in loaded.runs("appendix", "extended"):
+            loaded.spec(run)
+        check_targets(loaded)
+    except InputError as error:
+        refuse(error)
+    return loaded
+
+
+def check_targets(loaded):
+    """A target under another scale's root is refused with the option that it needs."""
+    for word in sys.argv[1:]:
+        parts = word.split("/")
+        if parts[0] in ("results", "figures") and len(parts) > 2:
+            scale = parts[1] if parts[1] in config["scales"] else "paper"
+            if scale != loaded.scale:
+                raise InputError(f"{word}: found scale={loaded.scale}, expected scale={scale}; add `--config scale={scale}`")
+
+
+def stage_params(stage, **facts):
+    """JSON of what decides a job's result: Snakemake runs it again when this changes, and only then."""
+    return json.dumps({"version": configuration.STAGES[stage], **facts}, sort_keys=True)
+
+
+def raw_entry(wildcards):
+    """One raw file's entry of the config."""
+    return json.dumps(CONFIG.datasets[wildcards.dataset]["files"][wildcards.file], sort_keys=True)
+
+
+def raw_files(wildcards):
+    """What a data set is prepared from."""
+    entry = CONFIG.datasets[wildcards.dataset]
+    own = [entry["file"]] if "file" in entry else []
+    return [targets.raw_file(wildcards.dataset, name) for name in entry.get("files", {})] + own
+
+
+def dataset_entry(wildcards):
+    """The part of a data set's entry that its HDF5 file depends on."""
+    entry = CONFIG.datasets[wildcards.dataset]
+    return json.dumps({key: value for key, value in entry.items() if key not in ("network", "training")}, sort_keys=True)
+
+
+def dataset_of(wildcards):
+    """The HDF5 file that a run is trained and evaluated on."""
+    return targets.data_file(CONFIG.spec(wildcards.run).dataset)
+
+
+def classifier_of(wildcards):
+    """The classifier that reads a run's completed images."""
+    return targets.classifier_file(CONFIG, CONFIG.spec(wildcards.run).dataset)
+
+
+def run_spec(wildcards):
+    """A run's resolved specification, JSON."""
+    return CONFIG.spec(wildcards.run).to_json()
+
+
+def analysis_settings(analysis):
+    """The settings of an analysis of a run, JSON, as a function of the wildcards."""
+
+    def settings(wildcards):
+        dataset = wildcards.dataset if hasattr(wildcards, "dataset") else CONFIG.spec(wildcards.run).dataset
+        return json.dumps(targets.settings(CONFIG, analysis, dataset), sort_keys=True)
+
+    return settings
+
+
+def minutes(rule):
+    """A generous run time for a cluster: three times the estimate, at least ten minutes."""
+
+    def runtime(wildcards, attempt=1):
+        return attempt * max(10, round(3 * cost.seconds(CONFIG, rule, dict(wildcards)) / 60))
+
+    return runtime
+
+
+def layout(target):
+    """What a table or figure is told beside its inputs, JSON."""
+    return json.dumps(targets.layout(CONFIG, target), sort_keys=True)
+
+
+def jobs_to_run(workflow):
+    """(rule, wildcards) of every job that is about to run."""
+    return [(job.rule.name, dict(job.wildcards_dict)) for job in workflow.dag.needrun_jobs()]
+
+
+CONFIG = configured()
+VERSIONS = configuration.STAGES
+GPU = int(os.environ.get("MEMVAE_DEVICE", "cuda" if shutil.which("nvidia-smi") else "cpu") == "cuda")
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs: this environment's python
+if CONFIG.data_folder:
+    os.environ["MEMVAE_DATA_FOLDER"] = CONFIG.data_folder
+
+
+wildcard_constraints:
+    dataset="[a-z0-9_]+",
+    file="[A-Za-z0-9][A-Za-z0-9._-]*",
+    run=configuration.RUN_NAME.pattern.replace("?P<dataset>", "").replace("?P<model>", "").replace("?P<k>", "").replace("?P<seed>", ""),

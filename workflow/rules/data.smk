@@ -1,0 +1,38 @@
+# Raw files -> data/<dataset>.h5, shared by all scales.
+
+
+rule download:
+    output:
+        "data/raw/{dataset}/{file}",
+    log:
+        "<logs>/download/{dataset}-{file}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        entry=raw_entry,
+    resources:
+        runtime=60,
+    localrule: True
+    shell:
+        "python -m memvae download {wildcards.dataset:q} --file {wildcards.file:q} --spec {params.entry:q} 2> {log:q}"
+
+
+rule prepare:
+    input:
+        ancient(raw_files),
+    output:
+        "data/{dataset}.h5",
+    log:
+        "<logs>/prepare/{dataset}.log",
+    benchmark:
+        "<benchmarks>/prepare/{dataset}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        entry=dataset_entry,
+        version=VERSIONS["prepare"],
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python -m memvae prepare {wildcards.dataset:q} --spec {params.entry:q} --output {output:q} 2> {log:q}"

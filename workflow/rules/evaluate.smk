@@ -1,0 +1,73 @@
+# Each analysis reads one model and writes one HDF5 file with all that tables and figures need.
+
+for analysis in ("likelihood", "generation", "slots", "probing"):
+
+    rule:
+        name:
+            analysis
+        input:
+            model="<results>/models/{run}.h5",
+            data=dataset_of,
+        output:
+            f"<results>/evaluation/{{run}}/{analysis}.h5",
+        log:
+            f"<logs>/{analysis}/{{run}}.log",
+        benchmark:
+            f"<benchmarks>/{analysis}/{{run}}.tsv"
+        conda:
+            "../../environment.yml"
+        params:
+            analysis=analysis,
+            settings=analysis_settings(analysis),
+            version=VERSIONS[analysis],
+        threads: 1
+        resources:
+            mem_mb=4000,
+            gpu=GPU,
+            runtime=minutes(analysis),
+        shell:
+            "python -m memvae {params.analysis} {wildcards.run:q} --settings {params.settings:q} --model {input.model:q} "
+            "--data {input.data:q} --output {output:q} 2> {log:q}"
+
+
+rule imputation:
+    input:
+        model="<results>/models/{run}.h5",
+        data=dataset_of,
+        classifier=classifier_of,
+    output:
+        "<results>/evaluation/{run}/imputation.h5",
+    log:
+        "<logs>/imputation/{run}.log",
+    benchmark:
+        "<benchmarks>/imputation/{run}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        settings=analysis_settings("imputation"),
+        version=VERSIONS["imputation"],
+    threads: 1
+    resources:
+        mem_mb=4000,
+        gpu=GPU,
+        runtime=minutes("imputation"),
+    shell:
+        "python -m memvae imputation {wildcards.run:q} --settings {params.settings:q} --model {input.model:q} "
+        "--data {input.data:q} --classifier {input.classifier:q} --output {output:q} 2> {log:q}"
+
+
+rule parameters:
+    output:
+        "<results>/evaluation/parameters.h5",
+    log:
+        "<logs>/parameters.log",
+    conda:
+        "../../environment.yml"
+    params:
+        networks=json.dumps(targets.parameter_rows(CONFIG), sort_keys=True),
+        version=VERSIONS["parameters"],
+    resources:
+        runtime=5,
+    localrule: True
+    shell:
+        "python -m memvae parameters --spec {params.networks:q} --output {output:q} 2> {log:q}"

@@ -1,0 +1,47 @@
+# One rule trains every model. Its state is no output: it survives a kill, and the same command continues from it.
+
+
+rule train:
+    input:
+        data=dataset_of,
+    output:
+        "<results>/models/{run}.h5",
+    log:
+        "<logs>/train/{run}.log",
+    benchmark:
+        "<benchmarks>/train/{run}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        spec=run_spec,
+    threads: 1
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+        runtime=minutes("train"),
+    shell:
+        "python -m memvae train {wildcards.run:q} --spec {params.spec:q} --data {input.data:q} --output {output:q} 2> {log:q}"
+
+
+rule classifier:
+    input:
+        data="data/{dataset}.h5",
+    output:
+        "<results>/classifiers/{dataset}.h5",
+    log:
+        "<logs>/classifier/{dataset}.log",
+    benchmark:
+        "<benchmarks>/classifier/{dataset}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        settings=analysis_settings("classifier"),
+        version=VERSIONS["classifier"],
+    threads: 1
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+        runtime=minutes("classifier"),
+    shell:
+        "python -m memvae classifier {wildcards.dataset:q} --settings {params.settings:q} --data {input.data:q} "
+        "--output {output:q} 2> {log:q}"
