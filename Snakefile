@@ -45,11 +45,11 @@ rule rulegraph:
         png="<figures>/rulegraph.png",
     log:
         "<logs>/rulegraph.log",
+    localrule: True
     conda:
         "environment.yml"
     params:
         scale=CONFIG.scale,
-    localrule: True
     shell:
         "(command -v dot || {{ echo 'rulegraph: found no program `dot`; install graphviz' >&2; exit 2; }}) > {log} 2>&1 && "
         "snakemake --cores 1 --nolock --rulegraph --config scale={params.scale:q} > {output.dot} 2>> {log} && "

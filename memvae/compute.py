@@ -1,4 +1,4 @@
-"""The device and the number of threads of a job. Threads are a setting of the job, so results never depend on `--cores`."""
+"""The device and the number of threads of a job: a setting of the job, so that results never depend on `--cores`."""
 
 import os
 

@@ -7,7 +7,9 @@ only trains needs neither YAML nor a schema, because a specification travels as 
 import copy
 import dataclasses
 import json
+import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,12 @@ class Config:
         _check_spec(spec)
         return spec
 
+    def export_environment(self) -> None:
+        """What the workflow's jobs inherit: this environment's python first in PATH, and the user's data folder."""
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        if self.data_folder:
+            os.environ["MEMVAE_DATA_FOLDER"] = str(Path(self.data_folder).expanduser().resolve())
+
     def scale_note(self) -> str:
         """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
         if self.scale == "paper":
@@ -305,7 +313,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; run this in the project's folder, or name the file with --config") from None
+        raise InputError(
+            f"{path}: not found; run this in the project's folder, or name the file with --config"
+        ) from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: found no YAML ({' '.join(str(error).split())})") from None
     if not isinstance(raw, dict):
@@ -322,7 +332,9 @@ def _check_spec(spec: RunSpec) -> None:
             "expected one per hidden layer, or one number for all"
         )
     if training.samples < 1 or training.epochs < 1:
-        raise InputError(f"run {spec.run}: found K = {training.samples}, epochs = {training.epochs}, expected at least 1")
+        raise InputError(
+            f"run {spec.run}: found K = {training.samples}, epochs = {training.epochs}, expected at least 1"
+        )
     if training.constant_epochs > training.full_epochs:
         raise InputError(
             f"run {spec.run}: constant_epochs is {training.constant_epochs}, expected at most epochs "

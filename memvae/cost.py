@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from itertools import pairwise
 
 from memvae.config import Config, Network
 from memvae.errors import InputError
@@ -39,7 +40,9 @@ def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
     if rule == "likelihood":
         images = settings["images"] or test
         samples = max(settings["samples"], settings["more_samples"].get(spec.dataset, 0))
-        return START + (images * samples + settings["bound_draws"] * (test + settings["train_images"])) * decoder / FLOPS
+        return (
+            START + (images * samples + settings["bound_draws"] * (test + settings["train_images"])) * decoder / FLOPS
+        )
     if rule == "imputation":
         noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
         return START + noises * settings["iterations"] * test * 2 * (encoder + decoder) / FLOPS
@@ -82,7 +85,7 @@ def _planned(text: str) -> list[tuple[str, dict[str, str]]]:
         if match := re.match(r"(?:local)?rule (\w+):", line.strip()):
             jobs.append((match[1], {}))
         elif jobs and (match := re.match(r"\s+wildcards: (.*)", line)):
-            jobs[-1][1].update(pair.split("=", 1) for pair in match[1].split(", "))
+            jobs[-1][1].update((key, value) for key, _, value in (pair.partition("=") for pair in match[1].split(", ")))
     return jobs
 
 
@@ -106,7 +109,7 @@ def _datasets(config: Config, jobs: list[tuple[str, dict[str, str]]]) -> set[str
 def _products(network: Network) -> tuple[float, float]:
     """Floating-point operations of one image's way through encoder and decoder."""
     widths = (network.pixels, *network.hidden)
-    hidden = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    hidden = sum(a * b for a, b in pairwise(widths))
     memory = sum(2 * units * slots for units, slots in zip(network.hidden, network.slots, strict=True))
     top = network.hidden[-1] * network.latent
     return 2.0 * (hidden + 2 * top), 2.0 * (hidden + top + memory)
@@ -116,5 +119,3 @@ def _readable(time: float) -> str:
     if time < 90:
         return f"{time:.0f} s"
     return f"{time / 60:.0f} min" if time < 5400 else f"{time / 3600:.1f} h"
-
-

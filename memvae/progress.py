@@ -33,7 +33,9 @@ class Progress:
         self.printed = now
         seconds = now - self.started
         left = seconds / (self.done - self.first) * (self.total - self.done)
-        text = f"{self.label} {self.done}/{self.total} {detail}{', ' if detail else ''}{seconds:.0f} s, {left:.0f} s left"
+        text = (
+            f"{self.label} {self.done}/{self.total} {detail}{', ' if detail else ''}{seconds:.0f} s, {left:.0f} s left"
+        )
         if self.live:
             sys.stderr.write(f"\r\x1b[K{text}" + ("\n" if last else ""))
             sys.stderr.flush()

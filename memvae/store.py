@@ -5,6 +5,7 @@ A file holds arrays (possibly in groups) and attributes of its root: `format` (`
 what differs between them (seconds, host, time of day) goes to `<file>.run.json`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -57,8 +58,8 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
         path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(temporary, "w") as file:
             for key, value in arrays.items():
-                options = {"compression": "gzip", "shuffle": True} if compress and value.nbytes >= COMPRESSED_FROM else {}
-                file.create_dataset(key, data=value, **options)
+                zipped = compress and value.nbytes >= COMPRESSED_FROM
+                file.create_dataset(key, data=value, **({"compression": "gzip", "shuffle": True} if zipped else {}))
             file.attrs["format"] = f"memvae/{kind}"
             file.attrs["format_version"] = FORMAT_VERSION
             file.attrs["sha256"] = checksum(arrays)
@@ -69,9 +70,11 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); check space and permissions") from error
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written ({reason}); check space and permissions") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def read(path: Path | str, kind: str) -> Stored:
@@ -129,7 +132,10 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
 def write_run_json(path: Path | str, started: float, **facts: Any) -> None:
     """`<file>.run.json`: what differs between two identical runs (seconds, time of day, host, attempts)."""
     path = Path(f"{path}.run.json")
-    earlier = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        earlier = json.loads(path.read_text())
+    except (OSError, ValueError):
+        earlier = {}
     record = {
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

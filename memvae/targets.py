@@ -106,5 +106,3 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
     more = [f"{config.results}/tables/{EXTENDED}.{kind}" for kind in TABLE_FORMATS]
     more += [f"{config.results}/scorecard_extended.{kind}" for kind in ("csv", "md")]
     return [*tables, *figures, *scorecard, *(more if extended else [])]
-
-

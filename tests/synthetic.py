@@ -115,12 +115,17 @@ def slots(folder: Path, run: str, preferences: dict[str, np.ndarray] | None = No
             f"{layer}/top": top,
             f"{layer}/top_values": np.take_along_axis(values, top, axis=1),
             f"{layer}/perplexity": np.exp(-(values * log).sum(axis=1)),
-            f"{layer}/correlation": np.corrcoef(values),
+            f"{layer}/correlation": _correlation(values),
             f"{layer}/norms": np.arange(values.shape[1]) + 0.5,
         }
     count = preferences["layer0"].shape[1]
     arrays["layer0/images"] = draw.random((count, PIXELS), dtype=np.float32)
     return write(folder, run, "analysis/slots", arrays, {"top": 3})
+
+
+def _correlation(values: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):  # nan for a class without preference
+        return np.corrcoef(values)
 
 
 def generation(folder: Path, run: str, draws: int = 20) -> Path:

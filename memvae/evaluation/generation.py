@@ -16,7 +16,9 @@ def generate(model: MemVAE, draws: int, seed: int, device: torch.device) -> dict
     Raises InputError for a model without memory.
     """
     if not model.network.has_memory:
-        raise InputError("generation: this model has no memory to disable; name a model with slots in analyses.generation")
+        raise InputError(
+            "generation: this model has no memory to disable; name a model with slots in analyses.generation"
+        )
     z = torch.randn(draws, model.network.latent, generator=keyed(seed, "generation")).to(device)
     images = [model.decode(z, disabled).mean.cpu().numpy() for disabled in (0, 1, len(model.network.hidden))]
     return {"z": z.cpu().numpy(), "images": np.stack(images)}

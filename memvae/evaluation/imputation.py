@@ -11,7 +11,13 @@ from memvae.random import keyed
 
 @torch.no_grad()
 def impute(
-    model: MemVAE, x: Tensor, missing: Tensor, start: Tensor, iterations: int, batch_size: int, key: tuple[int | str, ...]
+    model: MemVAE,
+    x: Tensor,
+    missing: Tensor,
+    start: Tensor,
+    iterations: int,
+    batch_size: int,
+    key: tuple[int | str, ...],
 ) -> tuple[Tensor, np.ndarray]:
     """The completed images [N, D] and the error after each iteration [iterations].
 

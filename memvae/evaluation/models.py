@@ -1,5 +1,6 @@
 """Model files: a trained network with its statistics, and where it came from."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,16 +38,10 @@ def save(path: Path, trained: Trained, spec: RunSpec, data_sha256: str, device: 
 def load(path: Path, device: torch.device) -> LoadedModel:
     """Reads a model file; raises InputError when it is damaged or its weights do not fit its specification."""
     stored = store.read(path, "model")
-    spec = RunSpec.from_json(_json(stored.attributes["spec"]), f"{path}: spec")
+    spec = RunSpec.from_json(json.dumps(stored.attributes["spec"]), f"{path}: spec")
     model = MemVAE(spec.network)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
     kept = {key: stored.attributes[key] for key in ("spec", "epoch", "data_sha256")}
     provenance = {**kept, "model_sha256": stored.attributes["sha256"], **store.provenance(device.type)}
     model.requires_grad_(False)
     return LoadedModel(model.use_statistics("collected").to(device), spec, provenance)
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value, sort_keys=True)

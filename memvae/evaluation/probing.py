@@ -38,7 +38,9 @@ def crammer_singer(h: Tensor, labels: Tensor, steps: int) -> Tensor:
     classes = int(labels.max()) + 1
     weights, squares = torch.zeros(h.shape[1], classes), torch.zeros(h.shape[1], classes)
     chosen = torch.nn.functional.one_hot(labels, classes).to(h.dtype)
-    batches = [(h[i : i + BATCH], labels[i : i + BATCH], chosen[i : i + BATCH]) for i in range(0, len(h) - BATCH + 1, BATCH)]
+    batches = [
+        (h[i : i + BATCH], labels[i : i + BATCH], chosen[i : i + BATCH]) for i in range(0, len(h) - BATCH + 1, BATCH)
+    ]
     progress = Progress("probing: authors' classifier, step", steps)
     for step in range(steps):
         gradient = hinge_gradient(weights, *batches[step % len(batches)])

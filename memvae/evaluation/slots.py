@@ -1,10 +1,13 @@
 """Which slots respond to which class, and what the slots look like (Table 4, Figure 7)."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from memvae.errors import InputError
+from memvae.model.layers import Memory
 from memvae.model.network import MemVAE, sample_posterior
 from memvae.random import keyed
 
@@ -22,6 +25,7 @@ def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> 
     classes = np.unique(labels)
     arrays: dict[str, np.ndarray] = {"classes": classes.astype(np.int64)}
     for level, h_a in preferences(model, x, seed).items():
+        memory = cast(Memory, model.memory_of(level))
         by_class = np.stack([h_a[labels == label].mean(0) for label in classes])  # [classes, S]
         order = np.argsort(-by_class, axis=1, kind="stable")[:, :top]
         arrays |= {
@@ -31,9 +35,9 @@ def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> 
             f"layer{level}/top_values": np.take_along_axis(by_class, order, axis=1),
             f"layer{level}/perplexity": perplexity(by_class),
             f"layer{level}/correlation": np.corrcoef(by_class),
-            f"layer{level}/norms": model.memory[str(level)].M.double().norm(dim=1).cpu().numpy(),
+            f"layer{level}/norms": memory.M.double().norm(dim=1).cpu().numpy(),
         }
-    if "0" in model.memory:
+    if model.memory_of(0):
         with torch.no_grad():
             arrays["layer0/images"] = model.slot_means().cpu().numpy()
     return arrays
@@ -46,7 +50,7 @@ def preferences(model: MemVAE, x: Tensor, seed: int) -> dict[int, np.ndarray]:
     found: dict[int, list[np.ndarray]] = {int(level): [] for level in model.memory}
     for rows, eps in zip(x.split(ROWS), noise.split(ROWS), strict=True):
         for level, h_g in model.generative_information(sample_posterior(model.encode(rows), eps)).items():
-            h_a = model.memory[str(level)].preferences(h_g).double()
+            h_a = cast(Memory, model.memory_of(level)).preferences(h_g).double()
             found[level].append((h_a / h_a.sum(1, keepdim=True)).cpu().numpy())
     return {level: np.concatenate(parts) for level, parts in found.items()}
 

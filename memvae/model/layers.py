@@ -1,8 +1,11 @@
 """Layers: dense with batch norm, the external memory with its attention, and the composition.
 
 A layer normalises by one of three statistics, chosen for the whole model with `use_statistics`:
-`batch` (of the rows at hand: training), `collected` (stored ones: evaluation), `collect` (of the rows at hand, and stores them).
+`batch` (of the rows at hand: training), `collected` (stored ones: evaluation), `collect` (of the rows at hand, which it
+stores).
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +65,7 @@ class Memory(nn.Module):
 
     def __init__(self, units: int, slots: int, attention: str, composition: str):
         super().__init__()
-        self.attention = {"sigmoid": torch.sigmoid, "softmax": _softmax}[attention]
+        self.attention: Callable[[Tensor], Tensor] = {"sigmoid": torch.sigmoid, "softmax": _softmax}[attention]
         self.C = nn.Parameter(torch.empty(units, slots))
         self.c = nn.Parameter(torch.zeros(slots))
         self.M = nn.Parameter(torch.empty(slots, units))

@@ -7,11 +7,14 @@ Layer lists start next to the data on both sides, so `encoder[l]` and `decoder[l
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from memvae.config import Network
+from memvae.errors import InputError
 from memvae.model.densities import bernoulli_log_density, gaussian_log_density
 from memvae.model.layers import DenseBatchNorm, Memory, Normalise
 
@@ -20,7 +23,7 @@ MEMORY_STANDARD_DEVIATION = 0.01  # of M at the start: the authors' code
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(z|x) and what led to it. mean, log_variance: [B, Z]; normalised, hidden: per layer [B, H], next to the data first."""
+    """q(z|x) and what led to it. mean, log_variance: [B, Z]; normalised, hidden: [B, H] per layer."""
 
     mean: Tensor
     log_variance: Tensor
@@ -30,7 +33,7 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """p(x|z). out: [N, D], logits (Bernoulli) or means (Gaussian); hidden: h_out per layer [N, H], next to the data first."""
+    """p(x|z). out: [N, D], logits (Bernoulli) or means (Gaussian); hidden: h_out per layer [N, H]."""
 
     out: Tensor
     log_variance: Tensor | None  # [N, D]; None: Bernoulli
@@ -56,7 +59,7 @@ class MemVAE(nn.Module):
         super().__init__()
         self.network = network
         widths = (network.pixels, *network.hidden)
-        self.encoder = nn.ModuleList(DenseBatchNorm(i, o) for i, o in zip(widths, widths[1:], strict=False))
+        self.encoder = nn.ModuleList(DenseBatchNorm(i, o) for i, o in pairwise(widths))
         self.posterior_mean = nn.Linear(widths[-1], network.latent)
         self.posterior_log_variance = nn.Linear(widths[-1], network.latent)
         above = (*network.hidden[1:], network.latent)  # what feeds each decoder layer
@@ -85,6 +88,10 @@ class MemVAE(nn.Module):
                 parameter.normal_(0, MEMORY_STANDARD_DEVIATION, generator=generator)
         return self
 
+    def memory_of(self, level: int) -> Memory | None:
+        """The memory of a decoder layer, level 0 next to the data; None where it has none."""
+        return cast(Memory, self.memory[str(level)]) if str(level) in self.memory else None
+
     def use_statistics(self, statistics: str) -> "MemVAE":
         """Batch norm from now on by `batch`, `collected` or `collect` (see layers). Returns the model."""
         for module in self.modules():
@@ -103,11 +110,11 @@ class MemVAE(nn.Module):
 
     def decode(self, z: Tensor, disabled: int = 0) -> Likelihood:
         """p(x|z). z: [N, Z]. The first `disabled` memories, counted from the data, give h_m = 1 (Figure 6)."""
-        h, hidden = z, []
+        h, hidden = z, list[Tensor]()
         for level in reversed(range(len(self.decoder))):
             h, _ = self.decoder[level](h)
-            if str(level) in self.memory:
-                h = self.memory[str(level)](h, disabled=level < disabled)
+            if memory := self.memory_of(level):
+                h = memory(h, disabled=level < disabled)
             hidden.insert(0, h)
         return self.likelihood(h, hidden)
 
@@ -121,14 +128,16 @@ class MemVAE(nn.Module):
         h, found = z, {}
         for level in reversed(range(len(self.decoder))):
             h, _ = self.decoder[level](h)
-            if str(level) in self.memory:
+            if memory := self.memory_of(level):
                 found[level] = h
-                h = self.memory[str(level)](h)
+                h = memory(h)
         return found
 
     def slot_means(self) -> Tensor:
         """Each slot of the memory next to the data as an image (Figure 7): h_g = 0, h_m = slot. Returns [S, D]."""
-        memory = self.memory["0"]
+        memory = self.memory_of(0)
+        if memory is None:
+            raise InputError("slots: the layer next to the data has no memory; give it slots")
         return self.likelihood(memory.compose(torch.zeros_like(memory.M), memory.M)).mean
 
 

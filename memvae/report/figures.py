@@ -3,29 +3,26 @@
 Images are [n, D] with pixels in [0, 1] (others are clipped), drawn white on black as the data are.
 """
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import patheffects
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from memvae.config import Row
 from memvae.errors import InputError
 from memvae.report import style
+from memvae.report.canvas import GAP, GRID, Canvas, draw_images, mark, mosaic
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.origin import facts
 from memvae.report.slot_tables import ordinal
 
 FIGURE8_NOISE = "left_half"
-GRID = 8  # images along a side of a panel of Figure 8
-GAP = 0.12  # between images, as a share of an image's width
+TRAIN: Any = {"linewidth": 0.6, "markersize": 2.8, "markerfacecolor": "white", "markeredgewidth": 0.6}
+LEGEND: Any = {"frameon": False, "handlelength": 3.0, "columnspacing": 1.2, "borderpad": 0, "labelspacing": 0.3}
 
 
 def write(name: str, layout: Mapping[str, Any], inputs: Sequence[Path], output: Path) -> None:
@@ -50,40 +47,35 @@ def memory_disabled(images: np.ndarray, shape: tuple[int, int], note: str = "") 
     """Figure 6. `images` [3, n, D]: means with the memory as it is, without the first layer's, without both."""
     rows, count = images.shape[:2]
     labels = ("full memory", "first layer\ndisabled", "both layers\ndisabled")
-    figure, area = _canvas(style.PAGE, left=0.68, top=0.04, note=note)
-    cell = _cell_size(area.width, count, shape)
-    axes = area.axes(rows * cell[1] + (rows - 1) * GAP * cell[0])
-    for place in range(rows):
-        _draw_row(axes, images[place], shape, -place * _pitch(shape))
-        middle = -place * _pitch(shape) - shape[0] / shape[1] / 2
-        axes.text(-0.25, middle, labels[place], ha="right", va="center", linespacing=0.95)
-    _frame_images(axes, count, rows, shape)
-    return figure
+    left, right, tall = 0.72, 0.02, shape[0] / shape[1]
+    unit = (style.PAGE - left - right) / (count * (1 + GAP) - GAP)  # inches: width of one image
+    canvas = Canvas(style.PAGE, 0.04 + unit * (rows * (tall + GAP) - GAP), note)
+    for row in range(rows):
+        axes = canvas.axes(left, unit * (rows - 1 - row) * (tall + GAP), style.PAGE - left - right, unit * tall)
+        draw_images(axes, images[row], shape)
+        axes.text(-0.25, tall / 2, labels[row], ha="right", va="center", linespacing=0.95)
+    return canvas.figure
 
 
 def slot_images(
     images: np.ndarray, values: np.ndarray, classes: Sequence[int], shape: tuple[int, int], note: str = ""
 ) -> Figure:
-    """Figure 7. `images` [3, classes, D] of the slots each class prefers most; `values` [3, classes], their preferences."""
+    """Figure 7. `images` [3, classes, D]: the slots that each class prefers most; `values` [3, classes]: how much."""
     rows, count = values.shape
-    pitch = _pitch(shape) + 0.22  # room for the value below each image, in image widths
-    figure, area = _canvas(style.PAGE, left=0.36, top=0.2, note=note)
-    cell = _cell_size(area.width, count, shape)
-    axes = area.axes(cell[0] * (rows * pitch - GAP))
-    for place in range(rows):
-        _draw_row(axes, images[place], shape, -place * pitch)
-        middle = -place * pitch - shape[0] / shape[1] / 2
-        axes.text(-0.1, middle, ordinal(place), ha="right", va="center")
-        for column in range(count):
+    left, right, head, foot, tall = 0.34, 0.02, 0.2, 0.17, shape[0] / shape[1]
+    unit = (style.PAGE - left - right) / (count * (1 + GAP) - GAP)  # inches: width of one image
+    canvas = Canvas(style.PAGE, head + rows * (unit * tall + foot), note)
+    for row in range(rows):
+        bottom = foot + (rows - 1 - row) * (unit * tall + foot)
+        axes = canvas.axes(left, bottom, style.PAGE - left - right, unit * tall)
+        draw_images(axes, images[row], shape)
+        axes.text(-0.1, tall / 2, ordinal(row), ha="right", va="center")
+        for column, label in enumerate(classes):
             centre = column * (1 + GAP) + 0.5
-            text = f"{values[place, column]:.2f}"
-            axes.text(centre, -place * pitch - shape[0] / shape[1] - 0.04, text, ha="center", va="top", fontsize=7)
-    for column, label in enumerate(classes):
-        head = f"\N{LEFT DOUBLE QUOTATION MARK}{label}\N{RIGHT DOUBLE QUOTATION MARK}"
-        axes.text(column * (1 + GAP) + 0.5, 0.06, head, ha="center", va="bottom")
-    axes.set_xlim(0, count * (1 + GAP) - GAP)
-    axes.set_ylim(-rows * pitch + GAP, 0)
-    return figure
+            axes.text(centre, -0.03 / unit, f"{values[row, column]:.2f}", ha="center", va="top", fontsize=7)
+            if row == 0:
+                axes.text(centre, tall + 0.04 / unit, f"\u201c{label}\u201d", ha="center", va="bottom")
+    return canvas.figure
 
 
 @dataclass(frozen=True)
@@ -105,20 +97,19 @@ def imputed(
         Imputed("left half missing", perturbed, np.zeros(len(perturbed), bool), np.nan),
         *models,
     ]
-    between = 0.09  # inches
-    figure, area = _canvas(style.PAGE, left=0.02, top=0.2, note=note, caption=caption)
-    width = (area.width - between * (len(panels) - 1)) / len(panels)
+    between, head = 0.07, 0.2  # inches
+    width = (style.PAGE - 0.02 - between * (len(panels) - 1)) / len(panels)
     height = width * shape[0] / shape[1]
-    area.reserve(height)
+    canvas = Canvas(style.PAGE, height + head, "\n".join(filter(None, (caption, note))))
     for place, panel in enumerate(panels):
-        axes = area.place(area.left + place * (width + between), width, height)
-        axes.imshow(_mosaic(panel.images, shape), vmin=0, vmax=1, extent=(0, GRID, GRID, 0), aspect="auto")
-        share = "" if np.isnan(panel.recovered) else f": {panel.recovered:.1f} % recovered"
-        axes.set_title(f"({chr(97 + place)}) {panel.title}{share}", pad=3)
+        axes = canvas.axes(0.01 + place * (width + between), 0, width, height)
+        axes.imshow(mosaic(panel.images, shape), vmin=0, vmax=1, extent=(0, GRID, GRID, 0), aspect="auto")
         axes.set_axis_off()
-        for number in np.flatnonzero(panel.marked):
-            _mark(axes, number % GRID, number // GRID)
-    return figure
+        share = "" if np.isnan(panel.recovered) else f": {panel.recovered:.1f} %"
+        axes.set_title(f"({chr(97 + place)}) {panel.title}{share}", pad=3)
+        for index in np.flatnonzero(panel.marked):
+            mark(axes, int(index) % GRID, int(index) // GRID)
+    return canvas.figure
 
 
 @dataclass(frozen=True)
@@ -128,33 +119,34 @@ class Curve:
     label: str
     colour: str
     marker: str
-    line: str
+    line: Any  # a matplotlib line style
     epochs: np.ndarray  # [P]
     test: np.ndarray  # [P]
     train: np.ndarray  # [P]
 
 
 def learning_curves(panels: Mapping[str, Sequence[Curve]], note: str = "") -> Figure:
-    """One panel per data set: the bound on test images (with markers) and on training images (thin) against epoch."""
-    width = style.PAGE if len(panels) > 1 else style.COLUMN
-    figure, area = _canvas(width, left=0.48, top=0.22, note=note, bottom=0.4)
-    between = 0.55  # inches: room for the next panel's numbers
-    each = (area.width - between * (len(panels) - 1)) / len(panels)
-    height = 2.1
-    area.reserve(height)
+    """One panel per data set: the bound on test images (full markers) and on training images (hollow) against epoch."""
+    page = style.PAGE if len(panels) > 1 else style.COLUMN
+    entries = _legend([curve for curves in panels.values() for curve in curves])
+    beside = 4 if len(panels) > 1 else 2  # legend entries
+    legend = 0.15 * -(-len(entries) // beside) + 0.08  # inches
+    left, right, between, foot, head, height = 0.58, 0.06, 0.5, 0.38 + legend, 0.2, 2.1  # inches
+    width = (page - left - right - between * (len(panels) - 1)) / len(panels)
+    canvas = Canvas(page, foot + height + head, note)
     for place, (title, curves) in enumerate(panels.items()):
-        axes = area.place(area.left + place * (each + between), each, height)
+        axes = canvas.axes(left + place * (width + between), foot, width, height)
         for curve in curves:
-            _draw_curve(axes, curve)
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
-        axes.set_ylim(*_curve_limits(curves))
-        axes.set_xlim(0, None)
+            every = max(1, len(curve.epochs) // 8)
+            common: Any = {"color": curve.colour, "linestyle": curve.line, "marker": curve.marker}
+            axes.plot(curve.epochs, curve.test, markevery=(every // 2, every), **common)
+            axes.plot(curve.epochs, curve.train, markevery=(every // 2, every), **common, **TRAIN)
+        axes.set(title=title, xlabel="epoch", ylabel="" if place else "bound, nats per image", ylim=_limits(curves))
+        axes.set_xlim(left=0)
         axes.grid(alpha=0.25, linewidth=0.4)
-        axes.legend(handles=_legend(curves), loc="lower right", frameon=False, handlelength=2.2, labelspacing=0.3)
-        if place == 0:
-            axes.set_ylabel("bound (nats per image)")
-    return figure
+    below = (canvas.below + 0.02) / canvas.size[1]
+    canvas.figure.legend(handles=entries, loc="lower center", bbox_to_anchor=(0.5, below), ncols=beside, **LEGEND)
+    return canvas.figure
 
 
 def _figure6(layout: Layout, files: Files) -> Figure:
@@ -184,8 +176,9 @@ def _figure8(layout: Layout, files: Files) -> Figure:
     models = [_imputed(row.title, ours, theirs), _imputed(other_row.title, theirs, ours)]
     judge, images = 100 * ours.attribute("classifier_accuracy"), ours.array("labels").size
     caption = (
-        "Red: this model's image shows a wrong digit, the other model's the right one, judged by a classifier that is "
-        f"right on {judge:.2f} % of the clean test images. Recovered: share of all {images:,} test images."
+        "Red: this model's image shows a wrong digit and the other model's the right one, as a classifier sees them "
+        f"that is right on {judge:.2f} % of the clean test images. In %: share of all {images:,} test images whose "
+        "completion shows the right digit."
     )
     note = _note(layout, [ours, theirs], f"{ours.array(f'{FIGURE8_NOISE}/error').size} iterations, one z each")
     truth, perturbed = ours.array("truth"), ours.array(f"{FIGURE8_NOISE}/perturbed")
@@ -207,6 +200,8 @@ def _training(layout: Layout, files: Files) -> Figure:
         place = models.index(row.model)
         label = row.title + (f", K = {row.k}" if len(samples) > 1 else "")
         for file in found:
+            if not file.array("curves/test_epoch").size:
+                raise InputError(f"{file.path}: its learning curve is empty; delete it and train again")
             panels.setdefault(row.dataset, []).append(
                 Curve(
                     label=label,
@@ -219,7 +214,7 @@ def _training(layout: Layout, files: Files) -> Figure:
                 )
             )
     everything = [file for _, found in rows for file in found]
-    return learning_curves(panels, _note(layout, everything, "bound: one evaluation draw of the training's K samples"))
+    return learning_curves(panels, _note(layout, everything, "bounds with the K of the training"))
 
 
 def _made(files: Files, layout: Layout, kind: str) -> list[tuple[Row, list[RunFile]]]:
@@ -233,3 +228,24 @@ def _made(files: Files, layout: Layout, kind: str) -> list[tuple[Row, list[RunFi
 def _note(layout: Layout, files: Sequence[RunFile], samples: str) -> str:
     """What a figure below the paper's scale says of itself; empty at the paper's scale."""
     return f"{layout.note}. Data: {facts(files)}; {samples}." if layout.note else ""
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Of the vertical axis: the first tenth of the epochs, steep, may leave it."""
+    late = [
+        values[curve.epochs >= 0.1 * curve.epochs.max()] for curve in curves for values in (curve.test, curve.train)
+    ]
+    low, high = min(values.min() for values in late), max(values.max() for values in late)
+    margin = 0.06 * (high - low) or 1.0
+    return float(low - margin), float(high + margin)
+
+
+def _legend(curves: Sequence[Curve]) -> list[Line2D]:
+    """One entry per model and K (not per seed), and how test and training images differ."""
+    entries: dict[str, Line2D] = {}
+    for curve in curves:
+        line = Line2D([], [], color=curve.colour, linestyle=curve.line, marker=curve.marker, label=curve.label)
+        entries.setdefault(curve.label, line)
+    grey: Any = {"color": "#555555", "marker": "o"}
+    kinds = [Line2D([], [], **grey, label="test images"), Line2D([], [], **grey, **TRAIN, label="training images")]
+    return [*entries.values(), *kinds]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 RED = "#E00000"
 
-SETTINGS = {
+SETTINGS: Any = {  # matplotlib's rcParams
     "font.family": "STIXGeneral",  # ships with matplotlib, so every machine has it
     "mathtext.fontset": "stix",
     "font.size": 8,

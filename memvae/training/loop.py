@@ -137,7 +137,9 @@ def _add_point(model: MemVAE, x: Tensor, test_x: Tensor, spec: RunSpec, epoch: i
 def _check(spec: RunSpec, data: TrainingData) -> None:
     found, expected = data.train.shape[1], spec.network.pixels
     if found != expected:
-        raise InputError(f"{spec.run}: the data have {found} pixels an image, the network expects {expected}; check image")
+        raise InputError(
+            f"{spec.run}: the data have {found} pixels an image, the network expects {expected}; check image"
+        )
     if len(data.train) < spec.training.batch_size:
         raise InputError(
             f"{spec.run}: found {len(data.train)} training images, expected at least one batch of "

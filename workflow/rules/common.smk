@@ -36,7 +36,9 @@ def check_targets(loaded):
         if parts[0] in ("results", "figures") and len(parts) > 2:
             scale = parts[1] if parts[1] in config["scales"] else "paper"
             if scale != loaded.scale:
-                raise InputError(f"{word}: found scale={loaded.scale}, expected scale={scale}; add `--config scale={scale}`")
+                raise InputError(
+                    f"{word}: found scale={loaded.scale}, expected scale={scale}; add `--config scale={scale}`"
+                )
 
 
 def stage_params(stage, **facts):
@@ -59,7 +61,9 @@ def raw_files(wildcards):
 def dataset_entry(wildcards):
     """The part of a data set's entry that its HDF5 file depends on."""
     entry = CONFIG.datasets[wildcards.dataset]
-    return json.dumps({key: value for key, value in entry.items() if key not in ("network", "training")}, sort_keys=True)
+    return json.dumps(
+        {key: value for key, value in entry.items() if key not in ("network", "training")}, sort_keys=True
+    )
 
 
 def dataset_of(wildcards):
@@ -108,13 +112,14 @@ def jobs_to_run(workflow):
 
 CONFIG = configured()
 VERSIONS = configuration.STAGES
-GPU = int(os.environ.get("MEMVAE_DEVICE", "cuda" if shutil.which("nvidia-smi") else "cpu") == "cuda")
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs: this environment's python
-if CONFIG.data_folder:
-    os.environ["MEMVAE_DATA_FOLDER"] = CONFIG.data_folder
+GPU = int(os.getenv("MEMVAE_DEVICE", "cuda" if shutil.which("nvidia-smi") else "cpu") == "cuda")
+CONFIG.export_environment()
 
 
 wildcard_constraints:
     dataset="[a-z0-9_]+",
     file="[A-Za-z0-9][A-Za-z0-9._-]*",
-    run=configuration.RUN_NAME.pattern.replace("?P<dataset>", "").replace("?P<model>", "").replace("?P<k>", "").replace("?P<seed>", ""),
+    run=configuration.RUN_NAME.pattern.replace("?P<dataset>", "")
+    .replace("?P<model>", "")
+    .replace("?P<k>", "")
+    .replace("?P<seed>", ""),

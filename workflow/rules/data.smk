@@ -6,13 +6,13 @@ rule download:
         "data/raw/{dataset}/{file}",
     log:
         "<logs>/download/{dataset}-{file}.log",
+    localrule: True
     conda:
         "../../environment.yml"
-    params:
-        entry=raw_entry,
     resources:
         runtime=60,
-    localrule: True
+    params:
+        entry=raw_entry,
     shell:
         "python -m memvae download {wildcards.dataset:q} --file {wildcards.file:q} --spec {params.entry:q} 2> {log:q}"
 
@@ -28,11 +28,11 @@ rule prepare:
         "<benchmarks>/prepare/{dataset}.tsv"
     conda:
         "../../environment.yml"
-    params:
-        entry=dataset_entry,
-        version=VERSIONS["prepare"],
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        entry=dataset_entry,
+        version=VERSIONS["prepare"],
     shell:
         "python -m memvae prepare {wildcards.dataset:q} --spec {params.entry:q} --output {output:q} 2> {log:q}"

@@ -16,15 +16,15 @@ for analysis in ("likelihood", "generation", "slots", "probing"):
             f"<benchmarks>/{analysis}/{{run}}.tsv"
         conda:
             "../../environment.yml"
-        params:
-            analysis=analysis,
-            settings=analysis_settings(analysis),
-            version=VERSIONS[analysis],
         threads: 1
         resources:
             mem_mb=4000,
             gpu=GPU,
             runtime=minutes(analysis),
+        params:
+            analysis=analysis,
+            settings=analysis_settings(analysis),
+            version=VERSIONS[analysis],
         shell:
             "python -m memvae {params.analysis} {wildcards.run:q} --settings {params.settings:q} --model {input.model:q} "
             "--data {input.data:q} --output {output:q} 2> {log:q}"
@@ -43,14 +43,14 @@ rule imputation:
         "<benchmarks>/imputation/{run}.tsv"
     conda:
         "../../environment.yml"
-    params:
-        settings=analysis_settings("imputation"),
-        version=VERSIONS["imputation"],
     threads: 1
     resources:
         mem_mb=4000,
         gpu=GPU,
         runtime=minutes("imputation"),
+    params:
+        settings=analysis_settings("imputation"),
+        version=VERSIONS["imputation"],
     shell:
         "python -m memvae imputation {wildcards.run:q} --settings {params.settings:q} --model {input.model:q} "
         "--data {input.data:q} --classifier {input.classifier:q} --output {output:q} 2> {log:q}"
@@ -61,13 +61,13 @@ rule parameters:
         "<results>/evaluation/parameters.h5",
     log:
         "<logs>/parameters.log",
+    localrule: True
     conda:
         "../../environment.yml"
+    resources:
+        runtime=5,
     params:
         networks=json.dumps(targets.parameter_rows(CONFIG), sort_keys=True),
         version=VERSIONS["parameters"],
-    resources:
-        runtime=5,
-    localrule: True
     shell:
         "python -m memvae parameters --spec {params.networks:q} --output {output:q} 2> {log:q}"

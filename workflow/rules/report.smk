@@ -9,23 +9,23 @@ for table in (*targets.TABLES, targets.EXTENDED):
             analyses=targets.inputs(CONFIG, table),
             paper=targets.PAPER_VALUES,
         output:
-            report(f"<results>/tables/{table}.csv", caption=f"../report/{table}.rst", category="Tables"),
-            f"<results>/tables/{table}.md",
-            f"<results>/tables/{table}.tex",
+            csv=report(f"<results>/tables/{table}.csv", caption=f"../report/{table}.rst", category="Tables"),
+            md=f"<results>/tables/{table}.md",
+            tex=f"<results>/tables/{table}.tex",
         log:
             f"<logs>/table/{table}.log",
+        localrule: True
         conda:
             "../../environment.yml"
+        resources:
+            runtime=5,
         params:
             table=table,
             layout=layout(table),
             version=VERSIONS["table"],
-        resources:
-            runtime=5,
-        localrule: True
         shell:
             "python -m memvae table {params.table} --layout {params.layout:q} --inputs {input.analyses:q} "
-            "--paper {input.paper:q} --output {output[0]:q} 2> {log:q}"
+            "--paper {input.paper:q} --output {output.csv:q} 2> {log:q}"
 
 
 for card in ("scorecard", "scorecard_extended"):
@@ -37,22 +37,22 @@ for card in ("scorecard", "scorecard_extended"):
             analyses=targets.inputs(CONFIG, card),
             paper=targets.PAPER_VALUES,
         output:
-            report(f"<results>/{card}.csv", caption="../report/scorecard.rst", category="Scorecard"),
-            f"<results>/{card}.md",
+            csv=report(f"<results>/{card}.csv", caption="../report/scorecard.rst", category="Scorecard"),
+            md=f"<results>/{card}.md",
         log:
             f"<logs>/scorecard/{card}.log",
+        localrule: True
         conda:
             "../../environment.yml"
+        resources:
+            runtime=5,
         params:
             card=card,
             layout=layout(card),
             version=VERSIONS["table"],
-        resources:
-            runtime=5,
-        localrule: True
         shell:
             "python -m memvae scorecard {params.card} --layout {params.layout:q} --inputs {input.analyses:q} "
-            "--paper {input.paper:q} --output {output[0]:q} 2> {log:q}"
+            "--paper {input.paper:q} --output {output.csv:q} 2> {log:q}"
 
 
 for figure in targets.FIGURES:
@@ -63,18 +63,18 @@ for figure in targets.FIGURES:
         input:
             targets.inputs(CONFIG, figure),
         output:
-            report(f"<figures>/{figure}.png", caption=f"../report/{figure}.rst", category="Figures"),
-            f"<figures>/{figure}.pdf",
+            png=report(f"<figures>/{figure}.png", caption=f"../report/{figure}.rst", category="Figures"),
+            pdf=f"<figures>/{figure}.pdf",
         log:
             f"<logs>/figure/{figure}.log",
+        localrule: True
         conda:
             "../../environment.yml"
+        resources:
+            runtime=5,
         params:
             figure=figure,
             layout=layout(figure),
             version=VERSIONS["figure"],
-        resources:
-            runtime=5,
-        localrule: True
         shell:
-            "python -m memvae figure {params.figure} --layout {params.layout:q} --inputs {input:q} --output {output[0]:q} 2> {log:q}"
+            "python -m memvae figure {params.figure} --layout {params.layout:q} --inputs {input:q} --output {output.png:q} 2> {log:q}"

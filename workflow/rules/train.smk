@@ -12,13 +12,13 @@ rule train:
         "<benchmarks>/train/{run}.tsv"
     conda:
         "../../environment.yml"
-    params:
-        spec=run_spec,
     threads: 1
     resources:
         mem_mb=3000,
         gpu=GPU,
         runtime=minutes("train"),
+    params:
+        spec=run_spec,
     shell:
         "python -m memvae train {wildcards.run:q} --spec {params.spec:q} --data {input.data:q} --output {output:q} 2> {log:q}"
 
@@ -34,14 +34,14 @@ rule classifier:
         "<benchmarks>/classifier/{dataset}.tsv"
     conda:
         "../../environment.yml"
-    params:
-        settings=analysis_settings("classifier"),
-        version=VERSIONS["classifier"],
     threads: 1
     resources:
         mem_mb=3000,
         gpu=GPU,
         runtime=minutes("classifier"),
+    params:
+        settings=analysis_settings("classifier"),
+        version=VERSIONS["classifier"],
     shell:
         "python -m memvae classifier {wildcards.dataset:q} --settings {params.settings:q} --data {input.data:q} "
         "--output {output:q} 2> {log:q}"

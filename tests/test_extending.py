@@ -1,0 +1,124 @@
+"""docs/extending.md: its files are the shipped ones, and its commands run, in a copy of the project with small numbers."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pytest
+import yaml
+
+from memvae.config import merge
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = (ROOT / "docs/extending.md").read_text()
+EXAMPLES = sorted(path for path in (ROOT / "docs/example").iterdir() if path.is_file())
+PARTS = ("config", "docs", "memvae", "profiles", "workflow")
+
+# Nets and epochs small, one model of the appendix: the commands are those of the document, the work is not.
+SMALL_NETWORK = {"hidden": [8, 8], "latent": 4, "slots": [3, 2]}
+SMALL_TRAINING = {"epochs": 2, "constant_epochs": 1, "batch_size": 100}
+SMALL_ANALYSES = {"likelihood": {"samples": 5, "images": 10, "bound_draws": 2, "train_images": 20}}
+APPENDIX = [{"dataset": "mnist", "model": "mem_vae", "k": 1}]
+SMALL_CONFIG = {
+    "datasets": {"digits": {"network": SMALL_NETWORK, "training": SMALL_TRAINING}},
+    "runs": {"appendix": APPENDIX},
+    "analyses": {name: {"models": ["mem_vae"]} for name in ("generation", "slots", "imputation", "probing")},
+    "scales": {"demo": {"epochs": {"digits": 2}, "analyses": SMALL_ANALYSES}},
+}
+SMALL_STRIPES = {
+    "datasets": {"stripes": {"network": SMALL_NETWORK, "training": SMALL_TRAINING}},
+    "runs": {"appendix": APPENDIX},
+    "scales": {"stripes": {"analyses": SMALL_ANALYSES}},
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_document_shows_the_shipped_file(path):
+    language = {".yaml": "yaml", ".py": "python"}[path.suffix]
+    assert f"```{language}\n{path.read_text()}```" in DOCUMENT
+    assert f"(example/{path.name})" in DOCUMENT
+
+
+def test_the_document_names_every_key_of_a_model():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    keys = set(schema["properties"]["models"]["additionalProperties"]["properties"])
+    assert set(re.findall(r"^\| `(\w+)` \|", _section("A new model"), re.MULTILINE)) == keys
+
+
+def test_links_of_the_document_lead_somewhere():
+    links = re.findall(r"\]\(([^)#:]+)\)", DOCUMENT)
+    assert links and [link for link in links if not (ROOT / "docs" / link).exists()] == []
+
+
+def test_commands_for_a_new_model_work(tmp_path):
+    commands = _commands("A new model")
+    assert sum(command.startswith("snakemake ") for command in commands) == 2
+    output = _run(tmp_path, commands)
+    table = pd.read_csv(tmp_path / "results/demo/tables/likelihood_extended.csv").set_index("row")
+    assert table.loc["mnist-soft_mem_vae-k1", "runs"] == "digits-soft_mem_vae-k1-s0"
+    assert float(table.loc["mnist-soft_mem_vae-k1", "log_likelihood"]) < 0
+    assert "SOFT-MEM-VAE" in output  # the printed table
+    with h5py.File(tmp_path / "results/demo/models/digits-soft_mem_vae-k1-s0.h5") as model:
+        spec = model.attrs["spec"]
+        slots = [model[f"weights/memory.{level}.M"].shape[0] for level in (0, 1)]
+    variant = yaml.safe_load((ROOT / "docs/example/variant.yaml").read_text())["models"]["soft_mem_vae"]
+    assert slots == variant["slots"] and '"attention": "softmax"' in spec and '"composition": "mlp"' in spec
+
+
+def test_commands_for_new_data_work(tmp_path):
+    commands = _commands("New data")
+    assert sum(command.startswith("snakemake ") for command in commands) == 3
+    output = _run(tmp_path, commands)
+    table = pd.read_csv(tmp_path / "results/stripes/tables/likelihood.csv").set_index("row")
+    assert table.loc["mnist-mem_vae-k1", "data"] == "stripes"
+    assert float(table.loc["mnist-mem_vae-k1", "log_likelihood"]) < 0
+    assert "figures/stripes/fig7.png" in output  # planned by the dry run
+    with h5py.File(tmp_path / "data/stripes.h5") as data:  # made twice: by the function, then from the file
+        assert data["train/images"].shape == (1000, 256)
+        assert "stripes.h5" in data.attrs["sources"]
+
+
+def _section(title: str) -> str:
+    """The text of a section of the document, up to the next heading of the same level."""
+    return re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:][_titles().index(title)]
+
+
+def _titles() -> list[str]:
+    return re.findall(r"^## (.+)$", DOCUMENT, re.MULTILINE)
+
+
+def _commands(title: str) -> list[str]:
+    """The commands of a section, one per line of its bash blocks, in their order."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", _section(title), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def _run(folder: Path, commands: list[str]) -> str:
+    """Runs the commands, as they stand in the document, in a small copy of the project; what they print."""
+    for part in PARTS:
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("Snakefile", "environment.yml"):
+        shutil.copy(ROOT / part, folder)
+    _shrink(folder / "config/config.yaml", SMALL_CONFIG)
+    _shrink(folder / "docs/example/stripes.yaml", SMALL_STRIPES)
+    memvae = folder / "bin/memvae"  # what installing the project puts beside its python
+    memvae.parent.mkdir()
+    memvae.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from memvae.__main__ import main; main()" "$@"\n')
+    memvae.chmod(memvae.stat().st_mode | stat.S_IXUSR)
+    path = os.pathsep.join([str(memvae.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHONPATH", "MEMVAE_"))}
+    environment |= {"PATH": path, "MEMVAE_DEVICE": "cpu"}
+    script = "\n".join(["set -e", *commands])
+    result = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def _shrink(path: Path, changes: dict) -> None:
+    path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), changes)))

@@ -1,0 +1,220 @@
+"""Figures: what is drawn, which images are marked, notes below the paper's scale, equal bytes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from memvae import store
+from memvae.errors import InputError
+from memvae.report import figures, style
+
+NAMES = ("fig6", "fig7", "fig8", "training")
+
+
+def inputs(folder: Path, name: str, scale: str = "paper") -> tuple[dict, list[Path]]:
+    """Layout and files of a figure."""
+    here = "mnist" if scale == "paper" else "digits"
+    row = {model: synthetic.row(model, here=here) for model in synthetic.TITLES}
+    run = {model: row[model]["runs"][0] for model in row}
+    right = np.arange(70) % 3 > 0
+    if name == "fig6":
+        rows, files = [row["mem_vae"]], [synthetic.generation(folder, run["mem_vae"])]
+    elif name == "fig7":
+        rows, files = [row["vis_mem_vae"]], [synthetic.slots(folder, run["vis_mem_vae"])]
+    elif name == "fig8":
+        rows = [row["vae"], row["mem_vae"]]
+        files = [synthetic.imputation(folder, run["vae"], right), synthetic.imputation(folder, run["mem_vae"], ~right)]
+    else:
+        rows, files = list(row.values()), [synthetic.model(folder, one) for one in run.values()]
+    return synthetic.layout(*rows, scale=scale), files
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that `write` would have saved."""
+    kept: list[Figure] = []
+    monkeypatch.setattr(style, "save", lambda figure, output: kept.append(figure))
+    return kept
+
+
+def texts(figure: Figure) -> list[str]:
+    """Every text of a figure: footer, titles, labels."""
+    on_axes = [text.get_text() for axes in figure.axes for text in [*axes.texts, axes.title]]
+    return [*(text.get_text() for text in figure.texts), *on_axes]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_inputs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
+    layout, files = inputs(tmp_path, name)
+    for place in ("a", "b"):
+        figures.write(name, layout, files, tmp_path / place / f"{name}.png")
+    for suffix in (".png", ".pdf"):
+        first, second = ((tmp_path / place / name).with_suffix(suffix).read_bytes() for place in ("a", "b"))
+        assert first == second
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [f"{name}.pdf", f"{name}.png"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_note_is_printed_below_paper_scale_alone(tmp_path: Path, name: str, drawn: list[Figure]) -> None:
+    for scale in ("demo", "paper"):
+        layout, files = inputs(tmp_path / scale, name, scale)
+        figures.write(name, layout, files, tmp_path / "figure.png")
+    below, at_paper = (" ".join(" ".join(texts(figure)).split()) for figure in drawn)
+    assert "scale=demo: a short test" in below and "digits 8x8 (12 epochs)" in below
+    assert "scale=" not in at_paper and "epochs)" not in at_paper
+
+
+def test_figure6_shows_every_draw_in_its_row(tmp_path: Path, drawn: list[Figure]) -> None:
+    layout, files = inputs(tmp_path, "fig6")
+    figures.write("fig6", layout, files, tmp_path / "fig6.png")
+    images = store.read(files[0], "analysis/generation").arrays["images"]
+    axes = drawn[0].axes
+    assert [len(row.images) for row in axes] == [20, 20, 20]
+    shown = np.stack([[np.asarray(image.get_array()).ravel() for image in row.images] for row in axes])
+    np.testing.assert_array_equal(shown, images)
+    assert [row.texts[0].get_text() for row in axes] == [
+        "full memory",
+        "first layer\ndisabled",
+        "both layers\ndisabled",
+    ]
+
+
+def test_figure7_shows_the_preferred_slots_with_their_values(tmp_path: Path, drawn: list[Figure]) -> None:
+    layout, files = inputs(tmp_path, "fig7")
+    figures.write("fig7", layout, files, tmp_path / "fig7.png")
+    arrays = store.read(files[0], "analysis/slots").arrays
+    for rank, axes in enumerate(drawn[0].axes):
+        shown = [np.asarray(image.get_array()).ravel() for image in axes.images]
+        np.testing.assert_array_equal(shown, arrays["layer0/images"][arrays["layer0/top"][:, rank]])
+        values = [text.get_text() for text in axes.texts if text.get_text().startswith("0.")]
+        assert values == [f"{value:.2f}" for value in arrays["layer0/top_values"][:, rank]]
+    heads = [text.get_text() for text in drawn[0].axes[0].texts if text.get_text().startswith("\u201c")]
+    assert heads == [f"\u201c{label}\u201d" for label in range(10)]
+
+
+def test_figure8_marks_what_the_competitor_alone_got_right(tmp_path: Path, drawn: list[Figure]) -> None:
+    vae, mem = np.zeros(70, bool), np.zeros(70, bool)
+    vae[[0, 9, 69]] = True  # 69 is not among the 64 images shown
+    mem[[0, 12, 63]] = True
+    rows = [synthetic.row("vae"), synthetic.row("mem_vae")]
+    runs = [row["runs"][0] for row in rows]
+    files = [synthetic.imputation(tmp_path, run, right) for run, right in zip(runs, (vae, mem), strict=True)]
+    figures.write("fig8", synthetic.layout(*rows), files, tmp_path / "fig8.png")
+    panels = drawn[0].axes
+    marked = [
+        sorted(8 * int(box.get_y()) + int(box.get_x()) for box in axes.patches if isinstance(box, Rectangle))
+        for axes in panels
+    ]
+    assert marked == [[], [], [12, 63], [9]]
+    titles = [axes.get_title() for axes in panels]
+    assert titles == ["(a) test data", "(b) left half missing", "(c) VAE: 4.3 %", "(d) MEM-VAE: 4.3 %"]
+    assert any("99.12 %" in text and "70 test images" in " ".join(text.split()) for text in texts(drawn[0]))
+
+
+def test_figure8_mosaic_keeps_images_in_reading_order(tmp_path: Path, drawn: list[Figure]) -> None:
+    layout, files = inputs(tmp_path, "fig8")
+    figures.write("fig8", layout, files, tmp_path / "fig8.png")
+    picture = np.asarray(drawn[0].axes[0].images[0].get_array())
+    rows, columns = synthetic.SIDE
+    truth = store.read(files[0], "analysis/imputation").arrays["truth"]
+    for index in (0, 1, 10, 63):
+        top, left = (index // 8) * (rows + 1), (index % 8) * (columns + 1)
+        np.testing.assert_allclose(picture[top : top + rows, left : left + columns].ravel(), truth[index])
+
+
+def test_figure8_needs_two_models_of_the_same_images(tmp_path: Path) -> None:
+    layout, files = inputs(tmp_path, "fig8")
+    with pytest.raises(InputError, match="expected two"):
+        figures.write("fig8", {**layout, "rows": layout["rows"][:1]}, files[:1], tmp_path / "fig8.png")
+    run = layout["rows"][1]["runs"][0]
+    files[1] = synthetic.imputation(tmp_path, run, np.ones(80, bool))
+    with pytest.raises(InputError, match="labels differ"):
+        figures.write("fig8", layout, files, tmp_path / "fig8.png")
+
+
+def test_training_has_a_panel_per_data_set_and_lines_per_run(tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = [synthetic.row("vae", seeds=2), synthetic.row("mem_vae", k=5), synthetic.row("vae", dataset="ocr_letters")]
+    runs = [run for row in rows for run in row["runs"]]
+    files = [synthetic.model(tmp_path, run, level=-90.0 - place) for place, run in enumerate(runs)]
+    figures.write("training", synthetic.layout(*rows), files, tmp_path / "training.png")
+    panels = drawn[0].axes
+    assert [axes.get_title() for axes in panels] == ["MNIST", "OCR-letters"]
+    assert [len(axes.lines) for axes in panels] == [6, 2]  # test and training images of each run
+    curves = store.read(files[0], "model").group("curves")
+    np.testing.assert_array_equal(panels[0].lines[0].get_ydata(), curves["test_bound"])
+    np.testing.assert_array_equal(panels[0].lines[1].get_ydata(), curves["train_bound_collected"])
+    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert labels == ["VAE, K = 1", "MEM-VAE, K = 5", "test images", "training images"]
+
+
+def test_training_tells_models_apart_without_colour(tmp_path: Path, drawn: list[Figure]) -> None:
+    layout, files = inputs(tmp_path, "training")
+    figures.write("training", layout, files, tmp_path / "training.png")
+    lines = drawn[0].axes[0].lines
+    looks = {(line.get_marker(), line.get_linestyle(), line.get_markerfacecolor() == "white") for line in lines}
+    assert len(looks) == len(lines)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (16, 8), (28, 20)])
+def test_slot_images_keep_their_proportions(shape: tuple[int, int]) -> None:
+    with style.paper():
+        figure = figures.slot_images(np.zeros((3, 5, shape[0] * shape[1])), np.zeros((3, 5)), range(5), shape)
+    axes = figure.axes[0]
+    wide, tall = figure.get_size_inches()
+    box = axes.get_position()
+    left, right, bottom, top = axes.images[0].get_extent()
+    width = box.width * wide * (right - left) / (axes.get_xlim()[1] - axes.get_xlim()[0])
+    height = box.height * tall * (top - bottom) / (axes.get_ylim()[1] - axes.get_ylim()[0])
+    assert height / width == pytest.approx(shape[0] / shape[1])
+
+
+def test_figures_are_as_wide_as_the_paper(tmp_path: Path) -> None:
+    layout, files = inputs(tmp_path, "fig6")
+    figures.write("fig6", layout, files, tmp_path / "fig6.png")
+    with Image.open(tmp_path / "fig6.png") as picture:
+        assert picture.width == round(6.75 * 300)
+        assert "Software" not in picture.info
+
+
+def test_pdf_embeds_its_fonts_and_no_time(tmp_path: Path) -> None:
+    layout, files = inputs(tmp_path, "fig6")
+    figures.write("fig6", layout, files, tmp_path / "fig6.png")
+    content = (tmp_path / "fig6.pdf").read_bytes()
+    assert b"/FontFile2" in content and b"/Type3" not in content
+    assert b"CreationDate" not in content
+
+
+def test_missing_and_damaged_inputs_are_refused(tmp_path: Path) -> None:
+    layout, files = inputs(tmp_path, "fig6")
+    with pytest.raises(InputError, match="not found"):
+        figures.write("fig6", layout, [tmp_path / "none.h5"], tmp_path / "fig6.png")
+    files[0].write_bytes(files[0].read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged"):
+        figures.write("fig6", layout, files, tmp_path / "fig6.png")
+    assert not (tmp_path / "fig6.png").exists()
+
+
+def test_unknown_figure_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found 'fig9', expected one of fig6, fig7, fig8, training"):
+        figures.write("fig9", synthetic.layout(), [], tmp_path / "fig9.png")
+
+
+def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
+    layout = synthetic.layout(synthetic.row("mem_vae", seeds=0), scale="demo")
+    with pytest.raises(InputError, match="nothing to draw"):
+        figures.write("fig6", layout, [], tmp_path / "fig6.png")
+
+
+def test_report_imports_no_torch() -> None:
+    code = (
+        "import sys; import memvae.report.tables, memvae.report.figures, memvae.report.scorecard; "
+        "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,202 @@
+"""The scorecard: verdicts with their boundaries, what is not judged, and our numbers from the analyses' files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from memvae.errors import InputError
+from memvae.report import scorecard
+from memvae.report.paper import Entry, read_paper
+
+PAPER = Path(__file__).resolve().parents[1] / "config/paper.yaml"
+
+
+def entry(table: str = "probing", value: float = 97.90, tolerance: float | None = 0.2, note: str = "") -> Entry:
+    return Entry(table, "row", "column", value, tolerance, "A", note)
+
+
+def make(layout: dict[str, Any], files: list[Path], folder: Path) -> pd.DataFrame:
+    scorecard.write(layout, files, PAPER, folder / "out/scorecard.csv")
+    return pd.read_csv(folder / "out/scorecard.csv", dtype=object, keep_default_na=False)
+
+
+def record(frame: pd.DataFrame, table: str, row: str, column: str) -> dict[str, str]:
+    found = frame[(frame["table"] == table) & (frame["row"] == row) & (frame["column"] == column)]
+    assert len(found) == 1
+    return found.iloc[0].to_dict()
+
+
+@pytest.mark.parametrize(
+    ("ours", "word"),
+    [
+        (97.90, "match"),
+        (98.10, "match"),  # the tolerance itself, above and below
+        (97.70, "match"),
+        (97.69, "near"),
+        (98.30, "near"),  # twice the tolerance itself
+        (97.50, "near"),
+        (97.49, "off"),
+        (98.31, "off"),
+        (50.0, "off"),
+    ],
+)
+def test_verdict_follows_the_tolerance_and_includes_its_bounds(ours: float, word: str) -> None:
+    assert scorecard.verdict(entry(), ours, "paper") == (word, "")
+
+
+@pytest.mark.parametrize(
+    ("ours", "word", "note"),
+    [
+        (-85.67, "match", ""),
+        (-85.82, "match", ""),
+        (-85.83, "near", ""),
+        (-85.97, "near", ""),
+        (-85.98, "off", ""),
+        (-85.60, "match", "above the paper's"),
+        (-80.00, "match", "above the paper's"),
+    ],
+)
+def test_likelihood_above_the_papers_is_a_match_with_a_note(ours: float, word: str, note: str) -> None:
+    assert scorecard.verdict(entry("likelihood", -85.67, 0.15), ours, "paper") == (word, note)
+
+
+def test_nothing_is_judged_below_paper_scale() -> None:
+    assert scorecard.verdict(entry(), 97.90, "demo") == ("no verdict (scale=demo)", "")
+    assert scorecard.verdict(entry(), 10.0, "quick") == ("no verdict (scale=quick)", "")
+
+
+def test_entry_without_tolerance_is_not_judged() -> None:
+    assert scorecard.verdict(entry(tolerance=None, note="of 70"), 1.0, "paper") == ("not judged", "of 70")
+
+
+@pytest.mark.parametrize("scale", ["paper", "demo"])
+def test_number_without_ours_is_not_run(scale: str) -> None:
+    assert scorecard.verdict(entry(), None, scale) == ("not run", "")
+
+
+def test_every_printed_number_has_a_line_without_any_input(tmp_path: Path) -> None:
+    frame = make(synthetic.layout(synthetic.row("vae", seeds=0)), [], tmp_path)
+    assert len(frame) == len(read_paper(PAPER).entries)
+    assert set(frame["verdict"]) == {"not run"} and set(frame["ours"]) == {"not run"}
+    assert set(frame["difference"]) == {""}
+
+
+def test_parameters_are_compared_to_printed_thousands(tmp_path: Path) -> None:
+    counts = {"mnist-vae": 1441500, "mnist-mem_vae": 1551001, "ocr_letters-vae": 163828}
+    frame = make(synthetic.layout(synthetic.row("vae")), [synthetic.parameters(tmp_path, counts)], tmp_path)
+    lines = [record(frame, "table3", row, "parameters") for row in (*counts, "ocr_letters-mem_vae")]
+    assert [line["verdict"] for line in lines] == ["match", "off", "match", "not run"]
+    assert float(lines[2]["difference"]) == -172
+
+
+def test_likelihoods_of_any_k_join_when_their_runs_exist(tmp_path: Path) -> None:
+    rows = [synthetic.row("mem_vae", seeds=2), synthetic.row("mem_vae", k=5), synthetic.row("large_vae", k=5)]
+    values = {"mnist-mem_vae-k1-s0": -84.4, "mnist-mem_vae-k1-s1": -84.6, "mnist-mem_vae-k5-s0": -83.5}
+    files = [synthetic.likelihood(tmp_path, run, [value - 1, value + 1]) for run, value in values.items()]
+    frame = make(synthetic.layout(*rows), files, tmp_path)
+    first, fifth, large = (
+        record(frame, "likelihood", row, "log_likelihood")
+        for row in ("mnist-mem_vae-k1", "mnist-mem_vae-k5", "mnist-large_vae-k5")
+    )
+    assert float(first["ours"]) == pytest.approx(-84.5)
+    assert float(first["difference"]) == pytest.approx(-0.09)
+    assert float(first["spread"]) == pytest.approx(0.2 / np.sqrt(2))
+    assert (first["seeds"], first["verdict"], first["samples"]) == ("2", "match", "5000")
+    assert (fifth["spread"], fifth["verdict"]) == ("", "near")
+    assert large["verdict"] == "not run"  # its row is there, its file is not
+
+
+def test_probing_is_the_authors_classifier(tmp_path: Path) -> None:
+    file = synthetic.probing(tmp_path, "mnist-vae-k1-s0", right=979, right_svc=500, images=1000)
+    line = record(make(synthetic.layout(synthetic.row("vae")), [file], tmp_path), "probing", "mnist-vae", "accuracy")
+    assert (float(line["ours"]), line["verdict"], line["images"]) == (pytest.approx(97.9), "match", "1000")
+
+
+def vis_files(folder: Path, *preferences: np.ndarray) -> tuple[dict[str, Any], list[Path]]:
+    row = synthetic.row("vis_mem_vae", seeds=len(preferences))
+    layer1 = np.tile([0.7, 0.295, 0.005, 0.0], (10, 1))
+    files = [
+        synthetic.slots(folder, run, {"layer0": values, "layer1": layer1})
+        for run, values in zip(row["runs"], preferences, strict=True)
+    ]
+    return synthetic.layout(row), files
+
+
+def test_table4_cells_are_shown_and_its_mean_is_judged(tmp_path: Path) -> None:
+    top = np.linspace(0.41, 0.5, 10)  # mean 0.455: 0.14 above the paper's, between the tolerance and twice
+    rest = np.outer(1 - top, [0.5, 0.3, 0.2])
+    layout, files = vis_files(tmp_path, np.column_stack([top, rest]))
+    frame = make(layout, files, tmp_path)
+    cells = [record(frame, "table4", "1st", str(label)) for label in range(10)]
+    np.testing.assert_allclose([float(cell["ours"]) for cell in cells], top)
+    assert {cell["verdict"] for cell in cells} == {"not judged"}
+    mean = record(frame, "table4", "1st", "mean")
+    assert (float(mean["ours"]), mean["verdict"]) == (pytest.approx(0.455), "near")
+
+
+def test_perplexity_and_correlation_go_to_their_classes(tmp_path: Path) -> None:
+    uniform = np.full((10, 4), 0.25)
+    uniform[1] = [0.97, 0.01, 0.01, 0.01]
+    uniform[7] = uniform[9] = [0.1, 0.2, 0.3, 0.4]
+    uniform[4] = [0.4, 0.3, 0.2, 0.1]
+    uniform[[3, 5, 8]] += [0.0, 0.01, -0.01, 0.0]  # no constant rows among the correlated classes
+    layout, files = vis_files(tmp_path, uniform)
+    frame = make(layout, files, tmp_path)
+    assert float(record(frame, "table4", "perplexity", "0")["ours"]) == pytest.approx(4.0)
+    assert float(record(frame, "table4", "perplexity", "1")["ours"]) == pytest.approx(
+        np.exp(-0.97 * np.log(0.97) - 0.03 * np.log(0.01))
+    )
+    same = record(frame, "table4", "correlation", "7-9")
+    assert (float(same["ours"]), same["verdict"]) == (pytest.approx(1.0), "match")
+    assert float(record(frame, "table4", "correlation", "4-9")["ours"]) == pytest.approx(-1.0)
+    assert float(record(frame, "slots", "layer1", "used")["ours"]) == 2
+    assert float(record(frame, "slots", "layer1 1st", "3")["ours"]) == pytest.approx(0.7)
+
+
+def test_top_values_of_seeds_are_averaged_but_never_their_slots(tmp_path: Path) -> None:
+    one = np.tile([0.8, 0.1, 0.06, 0.04], (10, 1))
+    layout, files = vis_files(tmp_path, one, one[:, ::-1] * 0.5 + 0.125)  # favours another slot: 0.525
+    line = record(make(layout, files, tmp_path), "table4", "1st", "0")
+    assert float(line["ours"]) == pytest.approx((0.8 + 0.525) / 2)
+    assert line["seeds"] == "2"
+
+
+def test_below_paper_scale_says_so_and_judges_nothing(tmp_path: Path) -> None:
+    rows = [synthetic.row("vae", here="digits")]
+    files = [
+        synthetic.likelihood(tmp_path, "digits-vae-k1-s0", [-85.0, -86.0]),
+        synthetic.parameters(tmp_path, {"mnist-vae": 1440984}),
+    ]
+    frame = make(synthetic.layout(*rows, scale="demo"), files, tmp_path)
+    assert not {"match", "near", "off"} & set(frame["verdict"])
+    line = record(frame, "likelihood", "mnist-vae-k1", "log_likelihood")
+    assert (line["verdict"], line["data"], line["epochs"]) == ("no verdict (scale=demo)", "digits 8x8", "12")
+    assert line["difference"] == ""  # other data than the paper's
+    text = (tmp_path / "out/scorecard.md").read_text()
+    assert "scale=demo: a short test" in text and "digits 8x8 (12 epochs)" in text
+
+
+def test_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    layout, files = vis_files(tmp_path, np.random.default_rng(0).dirichlet(np.ones(7), 10))
+    for place in ("a", "b"):
+        scorecard.write(layout, files, PAPER, tmp_path / place / "scorecard.csv")
+    for suffix in ("csv", "md"):
+        first, second = (tmp_path / place / f"scorecard.{suffix}" for place in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_damaged_input_is_refused(tmp_path: Path) -> None:
+    file = synthetic.probing(tmp_path, "mnist-vae-k1-s0", 39, 38)
+    file.write_bytes(b"no HDF5")
+    with pytest.raises(InputError, match="damaged"):
+        make(synthetic.layout(synthetic.row("vae")), [file], tmp_path)
+
+
+def test_half_of_the_seeds_is_refused(tmp_path: Path) -> None:
+    file = synthetic.probing(tmp_path, "mnist-vae-k1-s0", 39, 38)
+    with pytest.raises(InputError, match="mnist-vae-k1-s1"):
+        make(synthetic.layout(synthetic.row("vae", seeds=2)), [file], tmp_path)

@@ -1,0 +1,453 @@
+"""Tables against numbers computed by hand; rows that were not run; seeds; notes; refusals; equal bytes."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from memvae import store
+from memvae.errors import InputError
+from memvae.report import paper, render, tables
+from memvae.report.layout import Layout
+
+PAPER = Path(__file__).resolve().parents[1] / "config/paper.yaml"
+
+
+def make(name: str, layout: dict[str, Any], files: list[Path], folder: Path) -> pd.DataFrame:
+    """Writes a table and reads its .csv back, text where it is no number."""
+    output = folder / "tables" / f"{name}.csv"
+    tables.write(name, layout, files, PAPER, output)
+    return pd.read_csv(output, dtype=object, keep_default_na=False)
+
+
+def record(frame: pd.DataFrame, **where: str) -> dict[str, str]:
+    """The only line in which the columns have these values."""
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1
+    return frame.iloc[0].to_dict()
+
+
+def likelihood_files(folder: Path, values: dict[str, Any]) -> list[Path]:
+    return [synthetic.likelihood(folder, run, numbers) for run, numbers in values.items()]
+
+
+# ---- Table 3 --------------------------------------------------------------------------------------------------------
+def test_table3_has_exact_counts_beside_the_papers_thousands(tmp_path: Path) -> None:
+    counts = {"mnist-vae": 1440984, "mnist-mem_vae": 1550084, "mnist-vis_mem_vae": 1541084}
+    rows = [synthetic.row(model) for model in ("vae", "mem_vae", "vis_mem_vae")]
+    frame = make("table3", synthetic.layout(*rows), [synthetic.parameters(tmp_path, counts)], tmp_path)
+    vae = record(frame, row="mnist-vae")
+    assert (vae["parameters"], vae["paper"], vae["difference"]) == ("1440984", "1441000", "-16")
+    assert vae["paper_name"] == "MNIST-500-500-100"
+    assert record(frame, row="mnist-vis_mem_vae")["paper"] == ""
+    assert record(frame, row="ocr_letters-vae")["parameters"] == "not run"
+    text = (tmp_path / "tables/table3.md").read_text()
+    assert "1,440,984" in text and "1,441K" in text
+
+
+def test_table3_names_the_papers_data_where_another_stands_for_it(tmp_path: Path) -> None:
+    layout = synthetic.layout(synthetic.row("vae", here="digits"), scale="demo")
+    frame = make("table3", layout, [synthetic.parameters(tmp_path, {"mnist-vae": 1440984})], tmp_path)
+    assert record(frame, row="mnist-vae")["data"] == "MNIST"
+    assert set(frame["scale"]) == {"demo"}
+
+
+# ---- likelihood -----------------------------------------------------------------------------------------------------
+def test_likelihood_has_mean_and_standard_error_over_images(tmp_path: Path) -> None:
+    files = likelihood_files(tmp_path, {"mnist-vae-k1-s0": [-80.0, -90.0, -85.0, -89.0]})
+    line = record(make("likelihood", synthetic.layout(synthetic.row("vae")), files, tmp_path), row="mnist-vae-k1")
+    assert float(line["log_likelihood"]) == -86.0
+    assert float(line["standard_error"]) == pytest.approx(math.sqrt((36 + 16 + 1 + 9) / 3) / 2)
+    assert (line["paper"], line["seeds"], line["sd"]) == ("-85.67", "1", "")
+    assert float(line["difference"]) == pytest.approx(-0.33)
+    assert (line["samples"], line["images"], line["epochs"], line["data"]) == ("5000", "4", "12", "MNIST")
+
+
+def test_likelihood_shows_the_bound_its_parts_and_train_minus_test(tmp_path: Path) -> None:
+    file = synthetic.likelihood(tmp_path, "mnist-vae-k1-s0", [-85.0, -86.0], bound=[-90.0, -91.0, -92.0])
+    line = record(make("likelihood", synthetic.layout(synthetic.row("vae")), [file], tmp_path), row="mnist-vae-k1")
+    numbers = [float(line[name]) for name in ("bound", "log_px", "kl", "train_minus_test", "bound_images")]
+    assert numbers == [-91.0, -66.0, 25.0, 1.5, 3.0]
+
+
+def test_likelihood_over_seeds_has_mean_and_standard_deviation(tmp_path: Path) -> None:
+    files = likelihood_files(
+        tmp_path,
+        {"mnist-vae-k1-s0": [-85.0, -87.0], "mnist-vae-k1-s1": [-86.0, -88.0], "mnist-vae-k1-s2": [-87.0, -89.0]},
+    )
+    row = synthetic.row("vae", seeds=3)
+    line = record(make("likelihood", synthetic.layout(row), files, tmp_path), row="mnist-vae-k1")
+    assert (float(line["log_likelihood"]), float(line["sd"]), line["seeds"]) == (-87.0, 1.0, "3")
+    assert float(line["standard_error"]) == pytest.approx(1.0)  # of the image means -86 and -88
+    assert line["runs"] == "mnist-vae-k1-s0 mnist-vae-k1-s1 mnist-vae-k1-s2"
+
+
+def test_likelihood_with_more_samples_names_their_number(tmp_path: Path) -> None:
+    file = synthetic.likelihood(tmp_path, "ocr_letters-vae-k1-s0", [-30.0, -31.0], more=[-29.0, -30.0])
+    row = synthetic.row("vae", dataset="ocr_letters")
+    line = record(make("likelihood", synthetic.layout(row), [file], tmp_path), row="ocr_letters-vae-k1")
+    assert (line["log_likelihood_more"], line["samples_more"], line["paper"]) == ("-29.5", "100000", "")
+    assert "-29.50 (K = 100,000)" in (tmp_path / "tables/likelihood.md").read_text()
+
+
+def test_gap_is_paired_over_the_same_images(tmp_path: Path) -> None:
+    base = np.array([-60.0, -100.0, -80.0, -120.0])
+    steps = np.array([1.0, 1.2, 1.4, 1.6])
+    files = likelihood_files(tmp_path, {"mnist-vae-k1-s0": np.append(base, -1.0), "mnist-mem_vae-k1-s0": base + steps})
+    layout = synthetic.layout(synthetic.row("vae"), synthetic.row("mem_vae"))
+    line = record(make("likelihood", layout, files, tmp_path), row="mnist-mem_vae-k1 minus mnist-vae-k1")
+    assert float(line["log_likelihood"]) == pytest.approx(1.3)  # over the four images that both have
+    assert float(line["standard_error"]) == pytest.approx(steps.std(ddof=1) / 2)  # not that of the 40-nat spread
+    assert (line["images"], line["paper"], line["sd"]) == ("4", "1.26", "")
+
+
+def test_gap_over_seeds_uses_the_seeds_that_both_have(tmp_path: Path) -> None:
+    files = likelihood_files(
+        tmp_path,
+        {
+            "mnist-vae-k1-s0": [-86.0, -87.0],
+            "mnist-vae-k1-s1": [-86.2, -87.2],
+            "mnist-mem_vae-k1-s0": [-85.0, -86.0],
+            "mnist-mem_vae-k1-s1": [-84.8, -85.8],
+        },
+    )
+    layout = synthetic.layout(synthetic.row("vae", seeds=2), synthetic.row("mem_vae", seeds=2))
+    line = record(make("likelihood", layout, files, tmp_path), row="mnist-mem_vae-k1 minus mnist-vae-k1")
+    assert float(line["log_likelihood"]) == pytest.approx(1.2)
+    assert float(line["sd"]) == pytest.approx(0.4 / math.sqrt(2))  # gaps 1.0 and 1.4
+
+
+def test_gaps_compare_equal_data_and_k_alone(tmp_path: Path) -> None:
+    rows = [synthetic.row("vae"), synthetic.row("mem_vae", k=5), synthetic.row("mem_vae", dataset="ocr_letters")]
+    files = likelihood_files(tmp_path, {row["runs"][0]: [-85.0, -86.0] for row in rows})
+    frame = make("likelihood", synthetic.layout(*rows), files, tmp_path)
+    assert not [row for row in frame["row"] if "minus" in row]
+
+
+def test_gap_between_different_data_is_refused(tmp_path: Path) -> None:
+    rows = [synthetic.row("vae"), synthetic.row("mem_vae")]
+    files = [
+        synthetic.likelihood(tmp_path, row["runs"][0], [-85.0, -86.0], data_sha256=digest * 64)
+        for row, digest in zip(rows, "ab", strict=True)
+    ]
+    with pytest.raises(InputError, match="other data"):
+        make("likelihood", synthetic.layout(*rows), files, tmp_path)
+
+
+def test_row_without_runs_reads_not_run(tmp_path: Path) -> None:
+    rows = [synthetic.row("vae", here="digits"), synthetic.row("vae", dataset="ocr_letters", seeds=0)]
+    files = likelihood_files(tmp_path, {"digits-vae-k1-s0": [-85.0, -86.0]})
+    frame = make("likelihood", synthetic.layout(*rows, scale="demo"), files, tmp_path)
+    line = record(frame, row="ocr_letters-vae-k1")
+    assert (line["log_likelihood"], line["standard_error"], line["runs"]) == ("not run", "", "")
+    for suffix in ("md", "tex"):
+        assert "not run" in (tmp_path / f"tables/likelihood.{suffix}").read_text()
+        assert "nan" not in (tmp_path / f"tables/likelihood.{suffix}").read_text().lower()
+
+
+def test_no_difference_to_the_paper_on_other_data(tmp_path: Path) -> None:
+    files = likelihood_files(tmp_path, {"digits-vae-k1-s0": [-85.0, -86.0]})
+    layout = synthetic.layout(synthetic.row("vae", here="digits"), scale="demo")
+    line = record(make("likelihood", layout, files, tmp_path), row="mnist-vae-k1")
+    assert (line["paper"], line["difference"], line["data"]) == ("-85.67", "", "digits 8x8")
+
+
+# ---- Table 4 and the slots ------------------------------------------------------------------------------------------
+def preferences() -> dict[str, np.ndarray]:
+    """Class c prefers slot c % 5: 0.6; the next: 0.3; the one after: 0.095; slot 6: 0.005; slot 5 never."""
+    layer0 = np.zeros((10, 7))
+    for label in range(10):
+        layer0[label, [label % 5, (label + 1) % 5, (label + 2) % 5, 6]] = 0.6, 0.3, 0.095, 0.005
+    return {"layer0": layer0, "layer1": np.tile([0.7, 0.2, 0.1, 0.0], (10, 1))}
+
+
+def test_table4_has_values_slots_and_the_papers_values(tmp_path: Path) -> None:
+    file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", preferences())
+    frame = make("table4", synthetic.layout(synthetic.row("vis_mem_vae")), [file], tmp_path)
+    line = record(frame, layer="layer0", **{"class": "4"})
+    assert [float(line[f"value_{n}"]) for n in (1, 2, 3)] == [0.6, 0.3, 0.095]
+    assert [line[f"slot_{n}"] for n in (1, 2, 3)] == ["4", "0", "1"]
+    assert [line[f"paper_{n}"] for n in (1, 2, 3)] == ["0.34", "0.3", "0.07"]
+    entropy = -sum(p * math.log(p) for p in (0.6, 0.3, 0.095, 0.005))
+    assert float(line["perplexity"]) == pytest.approx(math.exp(entropy))
+    assert line["paper_perplexity"] == "9.1"
+    assert record(frame, layer="layer1", **{"class": "4"})["paper_1"] == ""
+    assert "0.60 (4)" in (tmp_path / "tables/table4.md").read_text()
+
+
+def test_table4_goes_seed_by_seed(tmp_path: Path) -> None:
+    row = synthetic.row("vis_mem_vae", seeds=2)
+    files = [synthetic.slots(tmp_path, run, seed=place) for place, run in enumerate(row["runs"])]
+    frame = make("table4", synthetic.layout(row), files, tmp_path)
+    for seed, file in zip(("0", "1"), files, strict=True):
+        arrays = store.read(file, "analysis/slots").arrays
+        lines = frame[(frame["seed"] == seed) & (frame["layer"] == "layer0")]
+        np.testing.assert_array_equal(lines["value_1"].astype(float), arrays["layer0/top_values"][:, 0])
+    assert "seed 0" in (tmp_path / "tables/table4.md").read_text()
+
+
+def test_table4_leaves_the_papers_values_to_the_model_they_belong_to(tmp_path: Path) -> None:
+    file = synthetic.slots(tmp_path, "mnist-mem_vae-k1-s0")
+    frame = make("table4", synthetic.layout(synthetic.row("mem_vae")), [file], tmp_path)
+    assert set(frame["paper_1"]) == {""}
+
+
+def test_slots_say_norm_use_and_place_in_table4(tmp_path: Path) -> None:
+    file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", preferences())
+    frame = make("slots", synthetic.layout(synthetic.row("vis_mem_vae")), [file], tmp_path)
+    line = record(frame, layer="layer0", slot="2")
+    assert (line["norm"], line["top_class"], line["top_preference"], line["used"]) == ("2.5", "2", "0.6", "True")
+    assert line["classes_above_0.01"] == "6"  # classes 2 and 7 first, 1 and 6 second, 0 and 5 third
+    assert line["table4_cells"] == "0: 3rd, 1: 2nd, 2: 1st, 5: 3rd, 6: 2nd, 7: 1st"
+    assert float(line["mean_preference"]) == pytest.approx((2 * 0.6 + 2 * 0.3 + 2 * 0.095) / 10)
+    rare = record(frame, layer="layer0", slot="6")  # 0.005 for every class
+    assert (rare["used"], rare["classes_above_0.01"], rare["table4_cells"]) == ("False", "0", "")
+    used = [
+        line.split("|")
+        for line in (tmp_path / "tables/slots.md").read_text().splitlines()
+        if "next to the data |" in line
+    ]
+    assert [cell.strip() for cell in used[0][4:7]] == ["7", "5", "53"]
+
+
+# ---- probing and imputation -----------------------------------------------------------------------------------------
+def test_probing_has_accuracy_and_binomial_error(tmp_path: Path) -> None:
+    file = synthetic.probing(tmp_path, "mnist-vae-k1-s0", right=36, right_svc=38, images=40)
+    frame = make("probing", synthetic.layout(synthetic.row("vae")), [file], tmp_path)
+    theirs, svc = (record(frame, classifier=name) for name in ("crammer_singer", "linear_svc"))
+    assert (float(theirs["accuracy"]), float(svc["accuracy"])) == (90.0, 95.0)
+    assert float(theirs["standard_error"]) == pytest.approx(100 * math.sqrt(0.9 * 0.1 / 40))
+    assert (theirs["paper"], svc["paper"], theirs["images"]) == ("97.9", "", "40")
+    assert float(theirs["difference"]) == pytest.approx(-7.9)
+
+
+def test_imputation_has_last_error_and_recovered_share(tmp_path: Path) -> None:
+    right = np.arange(50) < 30
+    rows = [synthetic.row("vae", seeds=2), synthetic.row("mem_vae", seeds=2)]
+    files = [
+        synthetic.imputation(tmp_path, "mnist-vae-k1-s0", right, 0.10),
+        synthetic.imputation(tmp_path, "mnist-vae-k1-s1", ~right, 0.14),
+        synthetic.imputation(tmp_path, "mnist-mem_vae-k1-s0", right, 0.08),
+        synthetic.imputation(tmp_path, "mnist-mem_vae-k1-s1", right, 0.08),
+    ]
+    frame = make("imputation", synthetic.layout(*rows), files, tmp_path)
+    line = record(frame, noise="left_half", row="mnist-vae")
+    assert float(line["error"]) == pytest.approx(0.12)
+    assert float(line["error_sd"]) == pytest.approx(0.04 / math.sqrt(2))
+    assert float(line["recovered"]) == pytest.approx(50.0)
+    assert float(line["recovered_standard_error"]) == pytest.approx(100 * math.sqrt(0.25 / 50))
+    assert float(line["recovered_sd"]) == pytest.approx(20 / math.sqrt(2))
+    assert list(frame["noise"]) == ["square_6", "square_6", "left_half", "left_half"]
+    text = (tmp_path / "tables/imputation.md").read_text()
+    assert "square 6 x 6" in text and "99.12 %" in text and "50 completed test images" in text
+
+
+@pytest.mark.parametrize(
+    ("noise", "title"),
+    [("square_12", "square 12 x 12"), ("drop_0.2", "20 % of the pixels"), ("left_half", "left half")],
+)
+def test_noises_are_named_in_words(noise: str, title: str) -> None:
+    assert tables.noise_title(noise) == title
+
+
+# ---- all tables -----------------------------------------------------------------------------------------------------
+def everything(folder: Path, scale: str) -> dict[str, tuple[dict[str, Any], list[Path]]]:
+    here = "mnist" if scale == "paper" else "digits"
+    vae, mem, vis = (synthetic.row(model, here=here) for model in ("vae", "mem_vae", "vis_mem_vae"))
+    pair = [vae["runs"][0], mem["runs"][0]]
+
+    def layout(*rows: dict[str, Any]) -> dict[str, Any]:
+        return synthetic.layout(*rows, scale=scale)
+
+    return {
+        "table3": (layout(vae, mem, vis), [synthetic.parameters(folder, {"mnist-vae": 1440984})]),
+        "table4": (layout(vis), [synthetic.slots(folder, vis["runs"][0])]),
+        "slots": (layout(vis), [synthetic.slots(folder, vis["runs"][0])]),
+        "likelihood": (layout(vae, mem), likelihood_files(folder, {run: [-85.5, -86.0] for run in pair})),
+        "probing": (layout(vae, mem), [synthetic.probing(folder, run, 39, 38) for run in pair]),
+        "imputation": (layout(vae, mem), [synthetic.imputation(folder, run, np.arange(9) < 6) for run in pair]),
+    }
+
+
+@pytest.mark.parametrize("name", ["table3", "table4", "slots", "likelihood", "probing", "imputation"])
+def test_table_says_what_it_is_below_paper_scale_alone(tmp_path: Path, name: str) -> None:
+    for scale in ("demo", "paper"):
+        layout, files = everything(tmp_path / scale, scale)[name]
+        frame = make(name, layout, files, tmp_path / scale)
+        assert set(frame["scale"]) == {scale}
+        if name != "table3":
+            assert set(frame["epochs"]) == {"12"}
+            assert {"data", "samples", "images"} <= set(frame.columns)
+        for suffix in ("md", "tex"):
+            text = (tmp_path / scale / f"tables/{name}.{suffix}").read_text()
+            assert ("scale=demo: a short test" in text) == (scale == "demo")
+            assert ("digits 8x8 (12 epochs)" in text) == (scale == "demo" and name != "table3")
+
+
+@pytest.mark.parametrize("name", ["table3", "table4", "slots", "likelihood", "probing", "imputation"])
+def test_same_inputs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
+    layout, files = everything(tmp_path, "paper")[name]
+    for place in ("a", "b"):
+        tables.write(name, layout, files, PAPER, tmp_path / place / f"{name}.csv")
+    for suffix in ("csv", "md", "tex"):
+        assert (tmp_path / f"a/{name}.{suffix}").read_bytes() == (tmp_path / f"b/{name}.{suffix}").read_bytes()
+    assert len(list((tmp_path / "a").iterdir())) == 3
+
+
+def test_any_of_the_three_outputs_may_be_named(tmp_path: Path) -> None:
+    layout, files = everything(tmp_path, "paper")["probing"]
+    tables.write("probing", layout, files, PAPER, tmp_path / "out/probing.tex")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["probing.csv", "probing.md", "probing.tex"]
+
+
+def test_latex_uses_booktabs_and_escapes_text(tmp_path: Path) -> None:
+    layout, files = everything(tmp_path, "paper")["imputation"]
+    make("imputation", layout, files, tmp_path)
+    text = (tmp_path / "tables/imputation.tex").read_text()
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert r"recovered, \%" in text
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert all(body[place - 1] == "\\" for place, character in enumerate(body) if character == "%")
+
+
+def test_csv_keeps_full_precision(tmp_path: Path) -> None:
+    values = np.array([-85.123456789012345, -86.98765432109876])
+    files = likelihood_files(tmp_path, {"mnist-vae-k1-s0": values})
+    frame = make("likelihood", synthetic.layout(synthetic.row("vae")), files, tmp_path)
+    assert float(record(frame, row="mnist-vae-k1")["log_likelihood"]) == values.mean()
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "sign", "text"),
+    [
+        (-85.666, 2, False, "-85.67"),
+        (1440984, 0, False, "1,440,984"),
+        (-0.001, 2, True, "+0.00"),
+        (1.26, 2, True, "+1.26"),
+        (None, 2, False, ""),
+    ],
+)
+def test_numbers_are_rounded_for_readers(value: float | None, decimals: int, sign: bool, text: str) -> None:
+    assert render.number(value, decimals, sign) == text
+
+
+# ---- refusals -------------------------------------------------------------------------------------------------------
+def test_missing_seed_is_refused_by_its_name(tmp_path: Path) -> None:
+    files = likelihood_files(tmp_path, {"mnist-vae-k1-s0": [-85.0, -86.0]})
+    with pytest.raises(InputError, match="mnist-vae-k1-s1"):
+        make("likelihood", synthetic.layout(synthetic.row("vae", seeds=2)), files, tmp_path)
+
+
+def test_likelihood_of_every_row_is_needed(tmp_path: Path) -> None:
+    files = likelihood_files(tmp_path, {"mnist-vae-k1-s0": [-85.0, -86.0]})
+    with pytest.raises(InputError, match="mnist-mem_vae-k1-s0"):
+        make("likelihood", synthetic.layout(synthetic.row("vae"), synthetic.row("mem_vae")), files, tmp_path)
+
+
+def test_file_of_no_row_is_refused(tmp_path: Path) -> None:
+    files = likelihood_files(tmp_path, {"mnist-vae-k1-s0": [-85.0, -86.0], "mnist-mem_vae-k1-s0": [-85.0, -86.0]})
+    with pytest.raises(InputError, match="mnist-mem_vae-k1-s0 is in no row"):
+        make("likelihood", synthetic.layout(synthetic.row("vae")), files, tmp_path)
+
+
+def test_seeds_with_different_settings_are_refused(tmp_path: Path) -> None:
+    files = [
+        synthetic.likelihood(tmp_path, f"mnist-vae-k1-s{seed}", [-85.0, -86.0], samples=samples)
+        for seed, samples in enumerate((5000, 500))
+    ]
+    with pytest.raises(InputError, match=r"settings\.samples is 500, expected 5000"):
+        make("likelihood", synthetic.layout(synthetic.row("vae", seeds=2)), files, tmp_path)
+
+
+def test_missing_array_is_refused_by_its_name(tmp_path: Path) -> None:
+    arrays = {"test/log_likelihood": np.array([-85.0, -86.0])}
+    settings = {"samples": 5000, "more_samples": 0}
+    file = synthetic.write(tmp_path, "mnist-vae-k1-s0", "analysis/likelihood", arrays, settings)
+    with pytest.raises(InputError, match="has no array 'test/bound'"):
+        make("likelihood", synthetic.layout(synthetic.row("vae")), [file], tmp_path)
+
+
+def test_missing_damaged_and_foreign_inputs_are_refused(tmp_path: Path) -> None:
+    layout = synthetic.layout(synthetic.row("vae"))
+    file = synthetic.probing(tmp_path, "mnist-vae-k1-s0", 39, 38)
+    with pytest.raises(InputError, match="expected memvae/analysis/likelihood"):
+        make("likelihood", layout, [file], tmp_path)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InputError, match="damaged"):
+        make("probing", layout, [file], tmp_path)
+    with pytest.raises(InputError, match="not found"):
+        make("probing", layout, [tmp_path / "none.h5"], tmp_path)
+    assert not (tmp_path / "tables").exists()
+
+
+def test_unknown_table_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found 'table5', expected one of table3, table4"):
+        make("table5", synthetic.layout(), [], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": "red"}, "unknown key 'colour'"),
+        ({"rows": [{"model": "vae"}]}, r"rows\[0\]: the key 'paper_dataset' is missing"),
+        ({"rows": [{**synthetic.row("vae"), "k": "1"}]}, r"rows\[0\].k: found '1', expected int"),
+        ({"rows": [{**synthetic.row("vae"), "runs": [1]}]}, "expected names of runs"),
+        ({"scale": "demo"}, "expected a note"),
+        ({"note": "short"}, "expected a note"),
+    ],
+)
+def test_layout_is_read_strictly(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Layout.from_dict({**synthetic.layout(synthetic.row("vae")), **change})
+
+
+def test_layout_travels_as_json() -> None:
+    text = '{"scale": "paper", "note": "", "rows": []}'
+    assert Layout.from_json(text) == Layout("paper", "", ())
+    with pytest.raises(InputError, match="found no JSON"):
+        Layout.from_json("{")
+
+
+# ---- the paper's numbers --------------------------------------------------------------------------------------------
+def test_paper_values_are_those_printed() -> None:
+    printed = paper.read_paper(PAPER)
+    first = [0.27, 0.82, 0.33, 0.11, 0.34, 0.15, 0.49, 0.27, 0.09, 0.28]
+    assert [printed.value("table4", "1st", str(label)) for label in range(10)] == first
+    assert printed.value("table4", "1st", "mean") == pytest.approx(np.mean(first))
+    assert printed.value("likelihood", "mnist-mem_vae-k50", "log_likelihood") == -82.84
+    assert printed.value("likelihood", "ocr_letters-vae-k1", "log_likelihood") is None
+    cells = [entry for entry in printed.of("table4") if entry.row in ("1st", "2nd", "3rd") and entry.column != "mean"]
+    assert len(cells) == 30 and all(entry.tolerance is None for entry in cells)
+
+
+ENTRY = "{table: table3, row: a, column: b, value: 1, tolerance: 2, source: A}"
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (f"[{ENTRY}, {ENTRY}]", "table3 a b twice"),
+        (f"[{ENTRY[:-1]}, hue: 3}}]", "unknown key 'hue'"),
+        ("[{table: table3, row: a, column: b, value: 1, tolerance: 2}]", "key 'source' is missing"),
+        (f"[{ENTRY.replace('value: 1', 'value: one')}]", "value: found 'one', expected a number"),
+        (f"[{ENTRY.replace('tolerance: 2', 'tolerance: 0')}]", "expected a positive number"),
+        (f"[{ENTRY.replace('source: A', 'source: Z')}]", "source: found 'Z', expected one of A"),
+        (f"[{ENTRY.replace('column: b', 'column: 7')}]", "column: found 7, expected text"),
+        (f"[{ENTRY.replace('table3', 'table9')}]", "table: found 'table9'"),
+    ],
+)
+def test_paper_file_is_read_strictly(tmp_path: Path, entries: str, message: str) -> None:
+    path = tmp_path / "paper.yaml"
+    path.write_text(f"sources: {{A: appendix}}\nentries: {entries}\n")
+    with pytest.raises(InputError, match=message):
+        paper.read_paper(path)
+
+
+def test_missing_paper_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not found"):
+        paper.read_paper(tmp_path / "paper.yaml")
