@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(stage=function)
 
     run = "e.g. mnist-mem_vae-k1-s0"
-    stage(stages.download, "file", dataset="e.g. mnist")
+    stage(stages.download, "file", "spec", dataset="e.g. mnist")
     stage(stages.prepare, "spec", "output", dataset="e.g. mnist")
     stage(stages.train, "spec", "data", "output", run=run)
     stage(stages.classifier, "settings", "data", "output", dataset="e.g. mnist")

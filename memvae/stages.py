@@ -143,6 +143,7 @@ def slots(arguments: Arguments) -> None:
     with _Analysis(arguments) as work:
         x, labels = work.tensor(work.data.pixels("test")), work.data.labels("test")
         work.arrays |= responses(work.loaded.model, x, labels, work.settings["top"], work.loaded.spec.seed)
+        work.attributes["images"] = len(x)
 
 
 def imputation(arguments: Arguments) -> None:

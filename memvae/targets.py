@@ -62,9 +62,11 @@ def rows(config: Config, target: str) -> list[Row]:
     """The rows of a table, a figure or the scorecard."""
     if target in ANALYSIS_OF:
         return config.analysis_rows(ANALYSIS_OF[target])
-    if target in (EXTENDED, "scorecard_extended"):
+    if target == EXTENDED:
+        return config.rows("appendix", "extended", "own")
+    if target == "scorecard_extended":
         return config.rows("appendix", "extended")
-    return config.rows("appendix")
+    return config.rows("appendix") if target == "scorecard" else config.rows("appendix", "own")
 
 
 def layout(config: Config, target: str) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def inputs(config: Config, target: str) -> list[str]:
 def parameter_rows(config: Config) -> list[dict[str, Any]]:
     """The networks that Table 3 counts: those of the paper's data sets, whatever the scale."""
     found = []
-    for row in config.rows("appendix"):
+    for row in {(row.paper_dataset, row.model): row for row in config.rows("appendix", "own")}.values():
         spec = config.spec(f"{row.paper_dataset}-{row.model}-k1-s0")
         network = dataclasses.asdict(spec.network)
         found.append({"dataset": row.paper_dataset, "model": row.model, "network": network})

@@ -1,8 +1,9 @@
 """The paper's equations in plain numpy and float64, written from the facts of the paper alone.
 
-Nothing here imports memvae, so a mistake would have to be made twice to stay unseen. Parameters are nested
-dictionaries of arrays; a weight matrix is [out, in], so that a layer is `W h + b`. Every random number is an
-argument: `noise` is standard normal, [K, B, Z] wherever samples are drawn.
+Nothing here imports memvae, so a mistake would have to be made twice to stay unseen; `parameters_of`, at the end,
+reads a model's weights under the names used here. Parameters are nested dictionaries of arrays; a weight matrix is
+[out, in], so that a layer is `W h + b`. Every random number is an argument: `noise` is standard normal, [K, B, Z]
+wherever samples are drawn.
 
     {"encoder": [{"W", "b", "gamma", "beta"}, ...],            first layer next to the data
      "mean": {"W", "b"}, "log_variance": {"W", "b"},
@@ -50,8 +51,7 @@ def normalise(x, statistics=None):
     return (x - mean) / np.sqrt(variance + NORM_EPSILON)
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# The two networks
+# ---- the two networks ------------------------------------------------------------------------------------------------
 
 
 def encode(p, x, statistics=None):
@@ -64,8 +64,13 @@ def encode(p, x, statistics=None):
         h = relu(layer["gamma"] * n + layer["beta"])
         normalised.append(n)
         activations.append(h)
-    return {"mean": dense(p["mean"], h), "log_variance": dense(p["log_variance"], h), "normalised": normalised,
-            "activations": activations, "statistics": used}
+    return {
+        "mean": dense(p["mean"], h),
+        "log_variance": dense(p["log_variance"], h),
+        "normalised": normalised,
+        "activations": activations,
+        "statistics": used,
+    }
 
 
 def attention(memory, h_g):
@@ -118,8 +123,7 @@ def collected_statistics(p, x, noise):
     return {"encoder": q["statistics"], "decoder": g["statistics"]}
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Densities and the objective
+# ---- densities and the objective -------------------------------------------------------------------------------------
 
 
 def log_bernoulli(x, mean):
@@ -148,8 +152,11 @@ def log_weights(p, x, noise, statistics=None):
     q = encode(p, x, statistics)
     z = sample_posterior(q["mean"], q["log_variance"], noise)
     g = decode(p, z, statistics)
-    return (log_likelihood_of_pixels(x, g["output"]) + log_gaussian(z, 0.0, np.zeros(()))
-            - log_gaussian(z, q["mean"], q["log_variance"]))
+    return (
+        log_likelihood_of_pixels(x, g["output"])
+        + log_gaussian(z, 0.0, np.zeros(()))
+        - log_gaussian(z, q["mean"], q["log_variance"])
+    )
 
 
 def bound(p, x, noise, statistics=None):
@@ -186,8 +193,7 @@ def loss(p, x, noise, local_weight=0.0, second_noise=None):
     return value
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# Training
+# ---- training --------------------------------------------------------------------------------------------------------
 
 
 def adam(parameter, gradients, rates, b1=0.9, b2=0.999, epsilon=1e-4):
@@ -195,14 +201,14 @@ def adam(parameter, gradients, rates, b1=0.9, b2=0.999, epsilon=1e-4):
     m, v, trace = np.zeros_like(parameter), np.zeros_like(parameter), []
     for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
         m = b1 * m + (1 - b1) * g
-        v = b2 * v + (1 - b2) * g ** 2
-        parameter = parameter - rate * np.sqrt(1 - b2 ** t) / (1 - b1 ** t) * m / (np.sqrt(v) + epsilon)
+        v = b2 * v + (1 - b2) * g**2
+        parameter = parameter - rate * np.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + epsilon)
         trace.append(parameter)
     return trace
 
 
 def clip_gradients(gradients, norm=5.0, element=1.0):
-    total = np.sqrt(sum((g ** 2).sum() for g in gradients))
+    total = np.sqrt(sum((g**2).sum() for g in gradients))
     return [np.clip(g * min(1.0, norm / total), -element, element) for g in gradients]
 
 
@@ -211,12 +217,11 @@ def learning_rate(epoch, epochs, own_epochs=3000, rate=1e-3, decay=0.998, consta
     decaying = max(own_epochs - constant, 0)
     if epochs >= own_epochs or not decaying:
         return rate * decay ** max(epoch - constant, 0)
-    start = epochs / 3
+    start = round(epochs / 3)  # a whole number of epochs
     return rate * decay ** (decaying * max(epoch - start, 0) / (epochs - start))
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# What the appendix shows
+# ---- what the appendix shows -----------------------------------------------------------------------------------------
 
 
 def preference(p, x, noise, statistics, level):
@@ -269,7 +274,7 @@ def crammer_singer(w, x, labels, penalty=1e-4):
     for i in rows[violation > 0]:
         gradient[worst[i]] += x[i] / len(x)
         gradient[labels[i]] -= x[i] / len(x)
-    return violation.mean() + penalty / 2 * (w ** 2).sum(), gradient
+    return violation.mean() + penalty / 2 * (w**2).sum(), gradient
 
 
 def adagrad(w, x, labels, steps, batch=100, rate=0.1, epsilon=1e-4, penalty=1e-4):
@@ -278,6 +283,73 @@ def adagrad(w, x, labels, steps, batch=100, rate=0.1, epsilon=1e-4, penalty=1e-4
     for step in range(steps):
         rows = slice(step % batches * batch, (step % batches + 1) * batch)
         _, g = crammer_singer(w, x[rows], labels[rows], penalty)
-        total = total + g ** 2
+        total = total + g**2
         w = w - rate * g / np.sqrt(total + epsilon)
     return w
+
+
+# ---- small networks, and the weights of a model under test -----------------------------------------------------------
+NETWORKS = {  # every variant of the paper and its neighbours; fields of memvae.config.Network
+    "vae": {"hidden": (7, 5), "slots": (0, 0)},
+    "mem_vae": {"hidden": (7, 5), "slots": (4, 3)},
+    "vis_mem_vae": {"hidden": (7, 5), "slots": (4, 3), "attention": "softmax", "composition": "sum"},
+    "softmax_mlp": {"hidden": (7, 5), "slots": (4, 3), "attention": "softmax"},
+    "sigmoid_sum": {"hidden": (7, 5), "slots": (4, 3), "composition": "sum"},
+    "one_memory": {"hidden": (7, 5), "slots": (4, 0)},
+    "one_layer": {"hidden": (6,), "slots": (4,)},
+    "three_layers": {"hidden": (8, 6, 5), "slots": (4, 3, 2)},
+    "gaussian": {"hidden": (6,), "slots": (0,), "likelihood": "gaussian"},
+    "gaussian_memory": {"hidden": (6,), "slots": (4,), "likelihood": "gaussian"},
+}
+NETWORKS = {name: {"image": (3, 4), "latent": 3} | fields for name, fields in NETWORKS.items()}
+COMPOSITION = ("a1", "a2", "a3", "a4", "b1", "c1", "c2", "c3", "c4")
+
+
+def parameters_of(model):
+    """The parameters of a MemVAE, copied into the dictionaries of this module."""
+    network, w = model.network, {name: value.detach().double().numpy() for name, value in model.state_dict().items()}
+    w = {name: value.copy() for name, value in w.items()}
+
+    def linear(name):
+        return {"W": w[f"{name}.weight"], "b": w[f"{name}.bias"]}
+
+    def layer(name):
+        return linear(f"{name}.dense") | {"gamma": w[f"{name}.gamma"], "beta": w[f"{name}.beta"]}
+
+    levels = range(len(network.hidden))
+    p = {
+        "encoder": [layer(f"encoder.{level}") for level in levels],
+        "mean": linear("posterior_mean"),
+        "log_variance": linear("posterior_log_variance"),
+        "decoder": [layer(f"decoder.{level}") for level in reversed(levels)],
+        "output": linear("output"),
+    }
+    if network.likelihood == "gaussian":
+        p["output_log_variance"] = linear("output_log_variance")
+    for level in levels:
+        if network.slots[level]:
+            memory = {name: w[f"memory.{level}.{name}"] for name in ("C", "c", "M")} | {"attention": network.attention}
+            if network.composition == "mlp":
+                memory |= {name: w[f"memory.{level}.compose.{name}"] for name in COMPOSITION}
+            p["decoder"][len(network.hidden) - 1 - level]["memory"] = memory
+    return p
+
+
+def statistics_of(model):
+    """The collected statistics of a MemVAE, in the order of this module."""
+
+    def of(layers):
+        return [(x.normalise.mean.double().numpy(), x.normalise.variance.double().numpy()) for x in layers]
+
+    return {"encoder": of(model.encoder), "decoder": of(reversed(model.decoder))}
+
+
+def randomise(model, generator):
+    """Fills every parameter and statistic with values far from the initial ones, so that each of them matters."""
+    for name, value in model.state_dict().items():
+        value.normal_(0, 0.4, generator=generator)
+        if name.endswith(("gamma", "a2", "c2")):
+            value.add_(1.0)
+        if name.endswith("variance"):
+            value.exp_()
+    return model

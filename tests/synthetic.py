@@ -120,7 +120,7 @@ def slots(folder: Path, run: str, preferences: dict[str, np.ndarray] | None = No
         }
     count = preferences["layer0"].shape[1]
     arrays["layer0/images"] = draw.random((count, PIXELS), dtype=np.float32)
-    return write(folder, run, "analysis/slots", arrays, {"top": 3})
+    return write(folder, run, "analysis/slots", arrays, {"top": 3}, images=IMAGES)
 
 
 def _correlation(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""docs/extending.md: its files are the shipped ones, and its commands run, in a copy of the project with small numbers."""
+"""docs/extending.md: it shows the shipped files, and its commands run, in a copy of the project with small numbers."""
 
 import os
 import re
@@ -60,7 +60,7 @@ def test_commands_for_a_new_model_work(tmp_path):
     commands = _commands("A new model")
     assert sum(command.startswith("snakemake ") for command in commands) == 2
     output = _run(tmp_path, commands)
-    table = pd.read_csv(tmp_path / "results/demo/tables/likelihood_extended.csv").set_index("row")
+    table = pd.read_csv(tmp_path / "results/demo/tables/likelihood.csv").set_index("row")
     assert table.loc["mnist-soft_mem_vae-k1", "runs"] == "digits-soft_mem_vae-k1-s0"
     assert float(table.loc["mnist-soft_mem_vae-k1", "log_likelihood"]) < 0
     assert "SOFT-MEM-VAE" in output  # the printed table

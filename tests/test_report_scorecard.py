@@ -116,6 +116,13 @@ def test_probing_is_the_authors_classifier(tmp_path: Path) -> None:
     assert (float(line["ours"]), line["verdict"], line["images"]) == (pytest.approx(97.9), "match", "1000")
 
 
+def test_features_of_models_with_other_k_are_not_taken(tmp_path: Path) -> None:
+    rows = [synthetic.row("vae", k=5), synthetic.row("vae")]
+    files = [synthetic.probing(tmp_path, row["runs"][0], right, 30) for row, right in zip(rows, (20, 39), strict=True)]
+    line = record(make(synthetic.layout(*rows), files, tmp_path), "probing", "mnist-vae", "accuracy")
+    assert float(line["ours"]) == 97.5
+
+
 def vis_files(folder: Path, *preferences: np.ndarray) -> tuple[dict[str, Any], list[Path]]:
     row = synthetic.row("vis_mem_vae", seeds=len(preferences))
     layer1 = np.tile([0.7, 0.295, 0.005, 0.0], (10, 1))
@@ -178,6 +185,7 @@ def test_below_paper_scale_says_so_and_judges_nothing(tmp_path: Path) -> None:
     assert line["difference"] == ""  # other data than the paper's
     text = (tmp_path / "out/scorecard.md").read_text()
     assert "scale=demo: a short test" in text and "digits 8x8 (12 epochs)" in text
+    assert "K = 5,000 on 2 test images" in text
 
 
 def test_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:

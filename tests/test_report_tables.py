@@ -177,6 +177,7 @@ def test_table4_has_values_slots_and_the_papers_values(tmp_path: Path) -> None:
     assert float(line["perplexity"]) == pytest.approx(math.exp(entropy))
     assert line["paper_perplexity"] == "9.1"
     assert record(frame, layer="layer1", **{"class": "4"})["paper_1"] == ""
+    assert (line["samples"], line["images"]) == ("1", str(synthetic.IMAGES))
     assert "0.60 (4)" in (tmp_path / "tables/table4.md").read_text()
 
 
@@ -244,7 +245,12 @@ def test_imputation_has_last_error_and_recovered_share(tmp_path: Path) -> None:
     assert float(line["recovered_sd"]) == pytest.approx(20 / math.sqrt(2))
     assert list(frame["noise"]) == ["square_6", "square_6", "left_half", "left_half"]
     text = (tmp_path / "tables/imputation.md").read_text()
-    assert "square 6 x 6" in text and "99.12 %" in text and "50 completed test images" in text
+    assert (
+        "square 6 x 6" in text
+        and "(3, one z each)" in text
+        and "99.12 %" in text
+        and "50 completed test images" in text
+    )
 
 
 @pytest.mark.parametrize(

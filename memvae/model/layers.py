@@ -65,7 +65,7 @@ class Memory(nn.Module):
 
     def __init__(self, units: int, slots: int, attention: str, composition: str):
         super().__init__()
-        self.attention: Callable[[Tensor], Tensor] = {"sigmoid": torch.sigmoid, "softmax": _softmax}[attention]
+        self.attention: Callable[[Tensor], Tensor] = _softmax if attention == "softmax" else torch.sigmoid
         self.C = nn.Parameter(torch.empty(units, slots))
         self.c = nn.Parameter(torch.zeros(slots))
         self.M = nn.Parameter(torch.empty(slots, units))

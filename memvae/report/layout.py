@@ -86,6 +86,11 @@ class RunFile:
         return rows, columns
 
     @property
+    def images(self) -> int | None:
+        """Number of test images of an analysis whose arrays do not show it; None where the file does not say."""
+        return self.stored.attributes.get("images")
+
+    @property
     def has_memory(self) -> bool:
         return any(self.spec["network"]["slots"])
 

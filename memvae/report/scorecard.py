@@ -63,11 +63,14 @@ def build(layout: Layout, inputs: Sequence[Path], printed: Paper) -> Table:
     lines = [(entry, _compared(layout, entry, find[entry.table](layout, files, entry))) for entry in printed.entries]
     counts = Counter(line["verdict"] for _, line in lines)
     used = list(dict.fromkeys(f"{line['data']} ({line['epochs']:,} epochs)" for _, line in lines if line["epochs"]))
+    estimates = [line for _, line in lines if line["table"] == "likelihood" and line["images"]]
+    spans = dict.fromkeys(f"K = {line['samples']:,} on {line['images']:,} test images" for line in estimates)
     said = notes(
         layout,
         "Verdicts: match within the tolerance, near within twice, off beyond it; a log-likelihood above the paper's is "
         "a match. The paper publishes no spreads; ours is the standard deviation over seeds.",
         f"Data: {', '.join(used)}." if used else "",
+        f"Log-likelihoods: {', '.join(spans)}." if spans else "",
         "Numbers: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
     )
     sections = [
@@ -205,7 +208,7 @@ def _by_class(
     if any(label not in places for label in labels):
         return None
     values = [value(file, [places[label] for label in labels]) for file in found]
-    return Ours(spread(values), found, row, samples=1, images=found[0].settings.get("images"))
+    return Ours(spread(values), found, row, samples=1, images=found[0].images)
 
 
 def _row_files(

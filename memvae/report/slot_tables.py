@@ -58,7 +58,7 @@ def slots(layout: Layout, files: Files, printed: Paper) -> Table:
                 theirs = printed.value("slots", layer, "used") if row.model == PAPER_MODEL else None
                 in_use = sum(record["used"] for record in records)
                 head = {"row": row.title, "run": file.run, "seed": file.seed, "layer": layer}
-                origin = facts_columns(layout, row, [file], samples=1, images=file.settings.get("images"))
+                origin = facts_columns(layout, row, [file], samples=1, images=file.images)
                 cells += [{**head, **record, **origin} for record in records]
                 summary.append(
                     {
@@ -132,7 +132,7 @@ def _table4_cells(layout: Layout, row: Row, file: RunFile, layer: str, printed: 
             cell[f"paper_{rank + 1}"] = printed.value("table4", ordinal(rank), str(label)) if printed else None
         cell["perplexity"] = float(perplexity[place])
         cell["paper_perplexity"] = printed.value("table4", "perplexity", str(label)) if printed else None
-        cells.append({**cell, **facts_columns(layout, row, [file], samples=1, images=file.settings.get("images"))})
+        cells.append({**cell, **facts_columns(layout, row, [file], samples=1, images=file.images)})
     return cells
 
 

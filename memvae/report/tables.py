@@ -161,7 +161,8 @@ def imputation(layout: Layout, files: Files, printed: Paper) -> Table:
             line[f"{row.title}: error"] = _with_sd(error, 4)
             line[f"{row.title}: recovered, %"] = _with_sd(share, 1)
         rounded.append(line)
-    said = notes(layout, "Error: squared error per missing pixel, pixels in [0, 1], after the last iteration.")
+    count = f" ({done[0].setting('iterations')}, one z each)" if done else ""
+    said = notes(layout, f"Error: squared error per missing pixel, pixels in [0, 1], after the last iteration{count}.")
     if done:
         judge, images = 100 * done[0].attribute("classifier_accuracy"), done[0].array("labels").size
         said += [

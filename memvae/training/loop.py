@@ -1,5 +1,7 @@
 """Training of one run: resumable at every epoch, bit for bit the same on the CPU as if it had never stopped."""
 
+import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from memvae.training.objective import draw_noise, objective
 from memvae.training.optimiser import LasagneAdam, learning_rate
 from memvae.training.state import Curves
 
-SAVE_SECONDS = 10.0  # between two states on disk; 18.6 MB each for MEM-VAE on MNIST
+SAVE_SECONDS = float(os.environ.get("MEMVAE_SAVE_SECONDS", "10"))  # between two states on disk; 18.6 MB for MEM-VAE
 EVALUATION_ROWS = 1000  # images at a time in a curve's point
 
 
@@ -82,7 +84,7 @@ def train(
                 training_state.save(state, spec, data.sha256, model, optimiser, generator, epoch, curves)
                 saved = time.monotonic()
             progress.step(detail, always=True)
-    return Trained(model, curves)
+    return Trained(model.use_statistics("collected"), curves)
 
 
 def binarised(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -103,7 +105,8 @@ def mean_bound(model: MemVAE, x: Tensor, samples: int, generator: torch.Generato
 def _train_epoch(
     model: MemVAE, optimiser: LasagneAdam, x: Tensor, spec: RunSpec, epoch: int, generator: torch.Generator
 ) -> float:
-    """One pass in a fresh order; a last incomplete batch is dropped. Returns the mean L_K over the steps."""
+    """One pass in a fresh order; a last incomplete batch is dropped. Returns the mean L_K over the steps,
+    or NaN when the weights are no longer finite."""
     training, latent = spec.training, spec.network.latent
     model.use_statistics("batch")
     rate = learning_rate(training, epoch)
@@ -118,7 +121,10 @@ def _train_epoch(
         result.loss.backward()
         optimiser.step(rate)
         total += result.bound.detach()
-    return total.item() / len(batches)
+    finite = all(
+        parameter.isfinite().all() for parameter in optimiser.parameters
+    )  # the last step comes after its bound
+    return total.item() / len(batches) if finite else math.nan
 
 
 def _add_point(model: MemVAE, x: Tensor, test_x: Tensor, spec: RunSpec, epoch: int, curves: Curves) -> None:

@@ -1,6 +1,7 @@
 """Adam as Lasagne writes it, the clipping before it, and the learning-rate schedule."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,47 +15,59 @@ class LasagneAdam:
     eps is added to the *uncorrected* sqrt(v). torch's Adam adds it to the corrected one; it is the same method with
     eps / sqrt(1 - beta2^t) at step t, which is how this is computed. The gradient is rescaled to a total norm of at
     most `clip_norm`, then each element is clipped to +-`clip_element`.
+
+    torch's fused kernel is called directly: `torch.optim` imports a compiler at its first step, 2 s of each job's start.
     """
 
     def __init__(self, model: nn.Module, training: Training):
         self.names = [name for name, _ in model.named_parameters()]
-        self.parameters = list(model.parameters())
+        self.parameters: list[Tensor] = list(model.parameters())
         self.training = training
         self.steps = 0
-        self.adam = torch.optim.Adam(self.parameters, betas=(training.beta1, training.beta2), fused=True)
-        for parameter in self.parameters:  # so that moments exist, and can be loaded, before the first step
-            self.adam.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
+        self.first = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.second = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.counters = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
 
+    @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Clips the gradients of the parameters and takes one step."""
+        """Clips the gradients of the parameters, takes one step and clears them."""
         torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
         torch.nn.utils.clip_grad_value_(self.parameters, self.training.clip_element)
         self.steps += 1
-        group = self.adam.param_groups[0]
-        group["lr"] = learning_rate
-        group["eps"] = self.training.epsilon / (1 - self.training.beta2**self.steps) ** 0.5
-        self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
+        for counter in self.counters:
+            counter.add_(1)
+        beta2 = self.training.beta2
+        torch._fused_adam_(
+            self.parameters,
+            [cast(Tensor, parameter.grad) for parameter in self.parameters],
+            self.first,
+            self.second,
+            [],
+            self.counters,
+            lr=learning_rate,
+            beta1=self.training.beta1,
+            beta2=beta2,
+            weight_decay=0.0,
+            eps=self.training.epsilon / (1 - beta2**self.steps) ** 0.5,
+            amsgrad=False,
+            maximize=False,
+        )
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def moments(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """First and second moments by parameter name."""
-        states = [self.adam.state[parameter] for parameter in self.parameters]
-        first = {name: state["exp_avg"] for name, state in zip(self.names, states, strict=True)}
-        second = {name: state["exp_avg_sq"] for name, state in zip(self.names, states, strict=True)}
+        first, second = (dict(zip(self.names, moments, strict=True)) for moments in (self.first, self.second))
         return first, second
 
+    @torch.no_grad()
     def load(self, steps: int, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
         """Takes up the state of an earlier process."""
         self.steps = steps
-        for name, parameter in zip(self.names, self.parameters, strict=True):
-            state = self.adam.state[parameter]
-            state["step"].fill_(steps)
-            state["exp_avg"].copy_(first[name])
-            state["exp_avg_sq"].copy_(second[name])
+        for name, moment_1, moment_2, counter in zip(self.names, self.first, self.second, self.counters, strict=True):
+            moment_1.copy_(first[name])
+            moment_2.copy_(second[name])
+            counter.fill_(steps)
 
 
 def learning_rate(training: Training, epoch: int) -> float:

@@ -21,7 +21,7 @@ def configured():
     """The validated configuration of the chosen scale."""
     try:
         loaded = configuration.Config(configuration.normalise(dict(config)))
-        for run in loaded.runs("appendix", "extended"):
+        for run in loaded.runs("appendix", "extended", "own"):
             loaded.spec(run)
         check_targets(loaded)
     except InputError as error:
@@ -33,7 +33,7 @@ def check_targets(loaded):
     """A target under another scale's root is refused with the option that it needs."""
     for word in sys.argv[1:]:
         parts = word.split("/")
-        if parts[0] in ("results", "figures") and len(parts) > 2:
+        if parts[0] in ("results", "figures") and len(parts) > 1:
             scale = parts[1] if parts[1] in config["scales"] else "paper"
             if scale != loaded.scale:
                 raise InputError(
@@ -52,10 +52,15 @@ def raw_entry(wildcards):
 
 
 def raw_files(wildcards):
-    """What a data set is prepared from."""
+    """What a data set is prepared from; their content is checked, so their age does not matter."""
+    files = CONFIG.datasets[wildcards.dataset].get("files", {})
+    return [targets.raw_file(wildcards.dataset, name) for name in files]
+
+
+def own_file(wildcards):
+    """The user's own HDF5 file, where the data set is one."""
     entry = CONFIG.datasets[wildcards.dataset]
-    own = [entry["file"]] if "file" in entry else []
-    return [targets.raw_file(wildcards.dataset, name) for name in entry.get("files", {})] + own
+    return [entry["file"]] if "file" in entry else []
 
 
 def dataset_entry(wildcards):

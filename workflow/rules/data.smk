@@ -19,7 +19,8 @@ rule download:
 
 rule prepare:
     input:
-        ancient(raw_files),
+        raw=ancient(raw_files),
+        own=own_file,
     output:
         "data/{dataset}.h5",
     log:

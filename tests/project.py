@@ -1,0 +1,45 @@
+"""A copy of the project to run the workflow in, and the ways to run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("Snakefile", "config", "environment.yml", "memvae", "profiles", "workflow")
+
+
+def make(folder: Path) -> Path:
+    """Links everything that the workflow needs into an empty folder, so that its results stay there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        (folder / part).symlink_to(ROOT / part)
+    return folder
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of a user: this python first in PATH, no leftover settings of the project."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MEMVAE_", "PYTEST_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    return kept | {"PATH": path, "OMP_NUM_THREADS": "1", "MEMVAE_DEVICE": "cpu"} | variables
+
+
+def run(folder: Path, *command: str, timeout: float = 1800, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=timeout
+    )
+
+
+def snakemake(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Targets and options as on a command line; two cores unless the options say otherwise."""
+    cores = [] if "--cores" in arguments else ["--cores", "2"]
+    return run(folder, sys.executable, "-m", "snakemake", *arguments, *cores, **variables)
+
+
+def memvae(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, sys.executable, "-m", "memvae", *arguments, **variables)
+
+
+def tiny(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The workflow on the tiny overlay."""
+    return snakemake(folder, *arguments, "--configfile", str(ROOT / "tests/tiny.yaml"), **variables)

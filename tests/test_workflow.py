@@ -1,0 +1,240 @@
+"""The workflow itself: it is clean, plans every target, really runs, and refuses what is wrong in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import matplotlib.image
+import project
+import pytest
+
+from memvae import config as configuration
+from memvae import targets
+
+pytestmark = pytest.mark.xdist_group("workflow")  # one worker, so that the tiny DAG runs once
+PAPER = configuration.load(project.ROOT / "config/config.yaml")
+TINY = configuration.load(project.ROOT / "config/config.yaml", extra=project.ROOT / "tests/tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project.make(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the whole tiny DAG has run once."""
+    made = project.make(tmp_path_factory.mktemp("finished"))
+    result = project.tiny(made)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return made
+
+
+# ---- clean -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("snakefmt", "--check", "Snakefile", "workflow/rules"),
+        ("mypy",),
+        ("snakemake", "--lint"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_code_is_clean(command: tuple[str, ...]) -> None:
+    result = project.run(project.ROOT, *command)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+# ---- planning --------------------------------------------------------------------------------------------------------
+def test_default_target_makes_every_table_and_figure_of_the_appendix(folder: Path) -> None:
+    result = project.snakemake(folder, "-n", "--quiet", "rules")
+    assert result.returncode == 0, result.stderr
+    for job, count in {"train": 6, "likelihood": 6, "imputation": 2, "probing": 2, "download": 7, "prepare": 2}.items():
+        assert f"\n{job} {count}" in "\n" + _squeezed(result), f"{job} should run {count} times"
+
+
+@pytest.mark.parametrize("target", [path for path in targets.all_files(PAPER) if path.endswith((".csv", ".png"))])
+def test_each_target_can_be_planned(folder: Path, target: str) -> None:
+    result = project.snakemake(folder, target, "-n", "--quiet", "rules")
+    assert result.returncode == 0, result.stderr
+
+
+def test_extended_adds_the_models_of_the_main_text(folder: Path) -> None:
+    result = project.snakemake(folder, "extended", "-n", "--quiet", "rules")
+    assert "\ntrain 14" in "\n" + _squeezed(result)
+
+
+def test_table3_needs_neither_data_nor_training(folder: Path) -> None:
+    result = project.snakemake(folder, "results/tables/table3.csv", "-n", "--quiet", "rules")
+    assert "total 2" in _squeezed(result), result.stdout
+
+
+def test_several_seeds_are_several_runs(folder: Path) -> None:
+    result = project.snakemake(folder, "-n", "--quiet", "rules", "--config", "seeds=[0,1,2]")
+    assert "\ntrain 18" in "\n" + _squeezed(result), result.stderr
+
+
+def test_cost_says_scale_jobs_and_time_without_running(folder: Path) -> None:
+    result = project.memvae(folder, "cost", "figures/fig7.png")
+    assert result.returncode == 0, result.stderr
+    assert "scale=paper" in result.stdout and "1 of them trainings" in result.stdout
+    assert "scale=quick" in result.stdout
+    assert not (folder / "results").exists()
+
+
+# ---- refusals --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--config", "scale=dmeo"], ["scale", "'dmeo'", "paper", "quick", "demo"]),
+        (["--config", "sedes=1"], ["unknown key 'sedes'", "seeds"]),
+        (["--config", "seeds=[0,x]"], ["seeds", "'x'"]),
+        (["results/demo/scorecard.csv"], ["results/demo/scorecard.csv", "--config scale=demo"]),
+        (["figures/fig7.png", "--config", "scale=demo"], ["figures/fig7.png", "--config scale=paper"]),
+    ],
+)
+def test_a_wrong_option_is_refused_in_one_line(folder: Path, options: list[str], expected: list[str]) -> None:
+    result = project.snakemake(folder, *options, "-n")
+    lines = [line for line in result.stderr.splitlines() if line.startswith("memvae: ")]
+    assert result.returncode == 2
+    assert len(lines) == 1 and "Traceback" not in result.stderr
+    for words in expected:
+        assert words in lines[0]
+
+
+def test_an_altered_data_file_is_refused_by_name(tmp_path: Path) -> None:
+    folder = project.make(tmp_path / "project")
+    altered = tmp_path / "downloaded" / "frey_faces" / "frey_rawface.mat"
+    altered.parent.mkdir(parents=True)
+    altered.write_bytes(b"not faces")
+    options = ("--config", f"data_folder={tmp_path / 'downloaded'}")
+    result = project.snakemake(folder, "data/frey_faces.h5", *options)
+    lines = [line for line in result.stderr.splitlines() if line.strip().startswith("memvae download: ")]
+    assert result.returncode != 0
+    assert len(lines) == 1 and "frey_rawface.mat" in lines[0] and "sha256" in lines[0] and "scale=demo" in lines[0]
+    assert not (folder / "data/raw/frey_faces/frey_rawface.mat").exists()
+
+
+# ---- really running --------------------------------------------------------------------------------------------------
+def test_tiny_dag_makes_every_file(finished: Path) -> None:
+    for path in targets.all_files(TINY):
+        assert (finished / path).stat().st_size > 100, path
+    for path in targets.all_files(TINY):
+        if path.endswith(".png"):
+            assert matplotlib.image.imread(finished / path)[..., :3].std() > 0.05, f"{path} is blank"
+
+
+def test_a_scale_keeps_to_its_own_roots(finished: Path) -> None:
+    assert {path.name for path in (finished / "results").iterdir()} == {"tiny"}
+    assert {path.name for path in (finished / "figures").iterdir()} == {"tiny"}
+
+
+def test_below_the_papers_scale_tables_say_so(finished: Path) -> None:
+    for name in targets.TABLES:
+        for kind in targets.TABLE_FORMATS:
+            assert "tiny" in (finished / f"results/tiny/tables/{name}.{kind}").read_text(), f"{name}.{kind}"
+
+
+def test_a_second_start_has_nothing_to_do(finished: Path) -> None:
+    result = project.tiny(finished, "-n")
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_a_change_of_one_run_reruns_what_depends_on_it_alone(finished: Path) -> None:
+    result = project.tiny(
+        finished, "-n", "--quiet", "rules", "--config", "models={vis_mem_vae: {title: VIS, slots: 3}}"
+    )
+    jobs = "\n" + _squeezed(result)
+    assert "\ntrain 1" in jobs and "\nslots 1" in jobs and "\nlikelihood 1" in jobs
+    assert "\nimputation" not in jobs and "\nprepare" not in jobs
+
+
+def test_results_do_not_depend_on_cores_or_order(finished: Path, tmp_path: Path) -> None:
+    other = project.make(tmp_path / "project")
+    wanted = ["results/tiny/tables/slots.csv", "figures/tiny/fig7.png", "figures/tiny/fig7.pdf"]
+    result = project.tiny(other, *wanted, "--cores", "1")
+    assert result.returncode == 0, result.stderr[-3000:]
+    run = "digits-vis_mem_vae-k1-s0"
+    files = [*wanted, "data/digits.h5", f"results/tiny/models/{run}.h5", f"results/tiny/evaluation/{run}/slots.h5"]
+    for path in files:
+        assert (other / path).read_bytes() == (finished / path).read_bytes(), path
+
+
+def test_every_run_carries_seed_versions_and_checksums(finished: Path) -> None:
+    files = sorted((finished / "results/tiny/evaluation").glob("digits-*/*.h5"))
+    assert len(files) == 4 + 1 + 1 + 2 + 2
+    for path in files:
+        with h5py.File(path) as file:
+            for name in ("spec", "settings", "data_sha256", "model_sha256", "code_version", "packages", "epoch"):
+                assert name in file.attrs, f"{path}: {name}"
+
+
+def test_report_is_one_self_contained_page(finished: Path) -> None:
+    result = project.tiny(finished, "--report", "report.html")
+    assert result.returncode == 0, result.stderr[-3000:]
+    text = (finished / "report.html").read_text()
+    assert "fig7.png" in text and "scorecard.csv" in text
+
+
+def test_a_stage_without_snakemake_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    run = "digits-vis_mem_vae-k1-s0"
+    output = tmp_path / "slots.h5"
+    options = ("--configfile", str(project.ROOT / "tests/tiny.yaml"), "--output", str(output))
+    result = project.memvae(finished, "slots", run, *options)
+    assert result.returncode == 0, result.stderr
+    assert output.read_bytes() == (finished / f"results/tiny/evaluation/{run}/slots.h5").read_bytes()
+
+
+def test_a_killed_training_continues_when_the_workflow_is_started_again(finished: Path, tmp_path: Path) -> None:
+    """The workflow is killed with its training; started again, it unlocks, continues, and ends with the same bytes."""
+    target = "results/tiny/models/digits-mem_vae-k1-s0.h5"
+    epochs = ("--config", "scales={tiny: {epochs: {digits: 150}}}")
+    undisturbed, killed = project.make(tmp_path / "a"), project.make(tmp_path / "b")
+    for folder in (undisturbed, killed):
+        (folder / "data").mkdir()
+        (folder / "data/digits.h5").write_bytes((finished / "data/digits.h5").read_bytes())
+    assert project.tiny(undisturbed, target, *epochs).returncode == 0
+    command = [sys.executable, "-m", "snakemake", target, "--cores", "1", "--configfile"]
+    command += [str(project.ROOT / "tests/tiny.yaml"), *epochs]
+    environment = project.environment(MEMVAE_SAVE_SECONDS="0")
+    process = subprocess.Popen(
+        command,
+        cwd=killed,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = killed / "logs/tiny/train/digits-mem_vae-k1-s0.log"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and "epoch 5/150" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / target).exists(), "the training ended before it could be killed"
+    assert project.tiny(killed, "--unlock", *epochs).returncode == 0
+    result = project.tiny(killed, target, *epochs)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "continues after epoch" in log.read_text()
+    assert (killed / target).read_bytes() == (undisturbed / target).read_bytes()
+
+
+@pytest.mark.slow
+def test_demo_makes_every_table_and_figure(tmp_path: Path) -> None:
+    folder = project.make(tmp_path / "project")
+    result = project.snakemake(folder, "--config", "scale=demo")
+    assert result.returncode == 0, result.stderr[-3000:]
+    demo = configuration.load(project.ROOT / "config/config.yaml", {"scale": "demo"})
+    for path in targets.all_files(demo):
+        assert (folder / path).stat().st_size > 100, path
+
+
+def _squeezed(result: subprocess.CompletedProcess[str]) -> str:
+    """The job table of a dry run, single spaces."""
+    return "\n".join(" ".join(line.split()) for line in (result.stdout + result.stderr).splitlines())
