@@ -16,7 +16,7 @@ class LasagneAdam:
     eps / sqrt(1 - beta2^t) at step t, which is how this is computed. The gradient is rescaled to a total norm of at
     most `clip_norm`, then each element is clipped to +-`clip_element`.
 
-    torch's fused kernel is called directly: `torch.optim` imports a compiler at its first step, 2 s of each job's start.
+    torch's fused kernel is called directly: `torch.optim` imports a compiler at its first step, 2 s of a job's start.
     """
 
     def __init__(self, model: nn.Module, training: Training):
