@@ -45,12 +45,19 @@ rule rulegraph:
         png="<figures>/rulegraph.png",
     log:
         "<logs>/rulegraph.log",
+    benchmark:
+        "<benchmarks>/rulegraph.tsv"
     localrule: True
     conda:
         "environment.yml"
+    resources:
+        mem_mb=500,
+        runtime=5,
     params:
+        configfiles=[str(path) for path in workflow.configfiles],
         scale=CONFIG.scale,
     shell:
         "(command -v dot || {{ echo 'rulegraph: found no program `dot`; install graphviz' >&2; exit 2; }}) > {log} 2>&1 && "
-        "snakemake --cores 1 --nolock --rulegraph --config scale={params.scale:q} > {output.dot} 2>> {log} && "
+        "snakemake --cores 1 --nolock --rulegraph --configfile {params.configfiles:q} --config scale={params.scale:q} "
+        "> {output.dot} 2>> {log} && "
         "dot -Tpng {output.dot:q} -o {output.png:q} 2>> {log}"

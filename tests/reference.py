@@ -339,7 +339,10 @@ def statistics_of(model):
     """The collected statistics of a MemVAE, in the order of this module."""
 
     def of(layers):
-        return [(x.normalise.mean.double().numpy(), x.normalise.variance.double().numpy()) for x in layers]
+        return [
+            tuple(x.double().numpy().copy() for x in (layer.normalise.mean, layer.normalise.variance))
+            for layer in layers
+        ]
 
     return {"encoder": of(model.encoder), "decoder": of(reversed(model.decoder))}
 

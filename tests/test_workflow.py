@@ -1,6 +1,7 @@
 """The workflow itself: it is clean, plans every target, really runs, and refuses what is wrong in one line."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -180,6 +181,15 @@ def test_report_is_one_self_contained_page(finished: Path) -> None:
     assert result.returncode == 0, result.stderr[-3000:]
     text = (finished / "report.html").read_text()
     assert "fig7.png" in text and "scorecard.csv" in text
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
+def test_rule_graph_is_drawn(finished: Path) -> None:
+    result = project.tiny(finished, "rulegraph")
+    assert result.returncode == 0, result.stderr[-3000:]
+    text = (finished / "results/tiny/rulegraph.dot").read_text()
+    assert "train" in text and "fig7" in text
+    assert matplotlib.image.imread(finished / "figures/tiny/rulegraph.png").std() > 0.01
 
 
 def test_a_stage_without_snakemake_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class Parts:
 
 @torch.no_grad()
 def log_likelihood(model: MemVAE, x: Tensor, samples: list[int], seed: int, label: str) -> list[np.ndarray]:
-    """L_K of each image for each K of `samples` (ascending; from the same draws): one float64 array [N] per K.
+    """L_K of each image for each K of `samples` (all from the same draws): one float64 array [N] per K.
 
     x: [N, D]; L_K = log 1/K sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z|x). Sums in float64.
     """
@@ -40,12 +40,11 @@ def log_likelihood(model: MemVAE, x: Tensor, samples: list[int], seed: int, labe
         posterior = model.encode(image[None])
         total = torch.full((), -torch.inf, dtype=torch.float64)
         done = 0
-        for noise in _chunks(samples, seed, i, model.network.latent, x.device):
+        for noise in _chunks(sorted(samples), seed, i, model.network.latent, x.device):
             log_px, ratio = _log_terms(model, image[None], posterior, noise)
             total = torch.logaddexp(total, torch.logsumexp((log_px - ratio).double(), 0).cpu().squeeze())
             done += len(noise)
-            if done in samples:
-                values[samples.index(done), i] = total.item() - np.log(done)
+            values[[k == done for k in samples], i] = total.item() - np.log(done)
         progress.step()
     return list(values)
 

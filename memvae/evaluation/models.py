@@ -9,6 +9,7 @@ import torch
 
 from memvae import store
 from memvae.config import RunSpec
+from memvae.errors import InputError
 from memvae.model.network import MemVAE
 from memvae.training.loop import Trained
 from memvae.training.state import array
@@ -40,7 +41,11 @@ def load(path: Path, device: torch.device) -> LoadedModel:
     stored = store.read(path, "model")
     spec = RunSpec.from_json(json.dumps(stored.attributes["spec"]), f"{path}: spec")
     model = MemVAE(spec.network)
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
+    try:
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: its weights do not fit its spec ({reason}); delete it and train again") from None
     kept = {key: stored.attributes[key] for key in ("spec", "epoch", "data_sha256")}
     provenance = {**kept, "model_sha256": stored.attributes["sha256"], **store.provenance(device.type)}
     model.requires_grad_(False)

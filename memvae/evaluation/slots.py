@@ -14,6 +14,7 @@ from memvae.random import keyed
 ROWS = 1000  # images at a time
 
 
+@torch.no_grad()
 def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> dict[str, np.ndarray]:
     """The arrays of `analysis/slots` (docs/formats.md) for every decoder layer with memory.
 
@@ -38,8 +39,7 @@ def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> 
             f"layer{level}/norms": memory.M.double().norm(dim=1).cpu().numpy(),
         }
     if model.memory_of(0):
-        with torch.no_grad():
-            arrays["layer0/images"] = model.slot_means().cpu().numpy()
+        arrays["layer0/images"] = model.slot_means().cpu().numpy()
     return arrays
 
 

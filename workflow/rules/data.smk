@@ -6,10 +6,13 @@ rule download:
         "data/raw/{dataset}/{file}",
     log:
         "<logs>/download/{dataset}-{file}.log",
+    benchmark:
+        "<benchmarks>/download/{dataset}-{file}.tsv"
     localrule: True
     conda:
         "../../environment.yml"
     resources:
+        mem_mb=500,
         runtime=60,
     params:
         entry=raw_entry,

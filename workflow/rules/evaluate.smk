@@ -61,10 +61,13 @@ rule parameters:
         "<results>/evaluation/parameters.h5",
     log:
         "<logs>/parameters.log",
+    benchmark:
+        "<benchmarks>/parameters.tsv"
     localrule: True
     conda:
         "../../environment.yml"
     resources:
+        mem_mb=1000,
         runtime=5,
     params:
         networks=json.dumps(targets.parameter_rows(CONFIG), sort_keys=True),

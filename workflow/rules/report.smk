@@ -14,10 +14,13 @@ for table in (*targets.TABLES, targets.EXTENDED):
             tex=f"<results>/tables/{table}.tex",
         log:
             f"<logs>/table/{table}.log",
+        benchmark:
+            f"<benchmarks>/table/{table}.tsv"
         localrule: True
         conda:
             "../../environment.yml"
         resources:
+            mem_mb=1000,
             runtime=5,
         params:
             table=table,
@@ -41,10 +44,13 @@ for card in ("scorecard", "scorecard_extended"):
             md=f"<results>/{card}.md",
         log:
             f"<logs>/scorecard/{card}.log",
+        benchmark:
+            f"<benchmarks>/scorecard/{card}.tsv"
         localrule: True
         conda:
             "../../environment.yml"
         resources:
+            mem_mb=1000,
             runtime=5,
         params:
             card=card,
@@ -67,10 +73,13 @@ for figure in targets.FIGURES:
             pdf=f"<figures>/{figure}.pdf",
         log:
             f"<logs>/figure/{figure}.log",
+        benchmark:
+            f"<benchmarks>/figure/{figure}.tsv"
         localrule: True
         conda:
             "../../environment.yml"
         resources:
+            mem_mb=1000,
             runtime=5,
         params:
             figure=figure,
