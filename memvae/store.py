@@ -1,12 +1,15 @@
 """The only reader and writer of the project's HDF5 files: atomic, checked, with provenance.
 
-A file holds arrays (possibly in groups) and attributes of its root: `format` (`memvae/<kind>`), `format_version`,
+A file begins with a line of text, in the user block that HDF5 leaves to applications: a sha256 over all that follows.
+It is checked before HDF5 sees a byte, since HDF5 can hang on a damaged file, and knows nothing of damaged attributes.
+After it come arrays (possibly in groups) and attributes of the root: `format` (`memvae/<kind>`), `format_version`,
 `sha256` (of the arrays), and the provenance that `docs/formats.md` lists. Two identical runs write identical bytes;
 what differs between them (seconds, host, time of day) goes to `<file>.run.json`.
 """
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import platform
@@ -26,6 +29,7 @@ from memvae import __version__
 from memvae.errors import InputError
 
 FORMAT_VERSION = 1
+SEAL, USER_BLOCK = b"memvae sha256 ", 512
 COMPRESSED_FROM = 4096  # bytes; below, chunking costs more than it saves
 PACKAGES = ("torch", "numpy", "h5py", "scipy", "scikit-learn")
 
@@ -56,7 +60,7 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w") as file:
+        with h5py.File(temporary, "w", userblock_size=USER_BLOCK) as file:
             for key, value in arrays.items():
                 zipped = compress and value.nbytes >= COMPRESSED_FROM
                 file.create_dataset(key, data=value, **({"compression": "gzip", "shuffle": True} if zipped else {}))
@@ -66,7 +70,11 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
             for key, value in sorted(attributes.items()):
                 plain = isinstance(value, str | int | float | bool | np.number)
                 file.attrs[key] = value if plain else json.dumps(value, sort_keys=True)
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:
+            seal = _seal(file)
+            file.seek(0)
+            file.write(seal)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
@@ -92,6 +100,11 @@ def read(path: Path | str, kind: str) -> Stored:
             arrays[name] = item[()]
 
     try:
+        with open(path, "rb") as file:
+            head = file.read(USER_BLOCK)
+            # HDF5's own signature: a file without a seal, of another program or of memvae's first days
+            if not head.startswith((b"\x89HDF", _seal(file))):
+                raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
         with h5py.File(path, "r") as file:
             raw = dict(file.attrs)
             found = str(raw.get("format", "no memvae format"))
@@ -155,6 +168,12 @@ def write_text(path: Path | str, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def _seal(file: io.BufferedReader | io.BufferedRandom) -> bytes:
+    """The line a file begins with."""
+    file.seek(USER_BLOCK)
+    return SEAL + hashlib.file_digest(file, "sha256").hexdigest().encode() + b"\n"
 
 
 def _decode(value: Any) -> Any:

@@ -1,0 +1,88 @@
+"""The command line: one subcommand per stage, and expected failures in one line with exit code 2."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import project
+import pytest
+
+from memvae import config as configuration
+from memvae import store
+
+STAGES = {"download", "train", "prepare", "classifier", "parameters", "likelihood", "generation", "slots", "imputation"}
+STAGES |= {"probing", "table", "figure", "scorecard", "cost"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return project.make(tmp_path / "project")
+
+
+def refused(folder: Path, *arguments: str, **variables: str) -> str:
+    """The one line with which a command fails."""
+    result = project.memvae(folder, *arguments, **variables)
+    lines = result.stderr.strip().splitlines()
+    assert result.returncode == 2 and len(lines) == 1, result.stderr
+    assert lines[0].startswith(f"memvae {arguments[0]}: ")
+    return lines[0]
+
+
+def test_help_lists_one_subcommand_per_stage(folder: Path) -> None:
+    result = project.memvae(folder, "--help")
+    assert set(re.findall(r"^    (\w+)\b", result.stdout, re.MULTILINE)) == STAGES
+
+
+def test_stages_of_the_workflow_have_a_version() -> None:
+    without_own_file = {"download", "cost", "scorecard"}
+    assert set(configuration.STAGES) == STAGES - without_own_file
+
+
+def test_a_missing_data_set_says_how_to_make_it(folder: Path) -> None:
+    line = refused(folder, "train", "mnist-vae-k1-s0")
+    assert "data/mnist.h5" in line and "snakemake" in line
+
+
+def test_a_missing_model_is_named(folder: Path) -> None:
+    assert "results/demo/models/digits-vae-k1-s0.h5" in refused(
+        folder, "likelihood", "digits-vae-k1-s0", "--scale", "demo"
+    )
+
+
+def test_an_unknown_run_names_the_models_there_are(folder: Path) -> None:
+    line = refused(folder, "train", "mnist-huge_vae-k1-s0")
+    assert "huge_vae" in line and "vis_mem_vae" in line
+
+
+def test_an_unknown_data_set_names_those_there_are(folder: Path) -> None:
+    assert "mnist" in refused(folder, "prepare", "cifar")
+
+
+def test_an_unknown_scale_names_those_there_are(folder: Path) -> None:
+    assert "paper, quick, demo" in refused(folder, "train", "mnist-vae-k1-s0", "--scale", "huge")
+
+
+def test_settings_that_are_no_json_are_refused(folder: Path) -> None:
+    assert "--layout" in refused(folder, "table", "table3", "--layout", "{")
+
+
+def test_outside_the_project_the_configuration_is_asked_for(tmp_path: Path) -> None:
+    assert "config/config.yaml" in refused(tmp_path, "train", "mnist-vae-k1-s0", PYTHONPATH=str(project.ROOT))
+
+
+def test_a_model_and_data_that_do_not_belong_together_are_refused(folder: Path) -> None:
+    """A likelihood on other data than the model was trained on would look right and be wrong."""
+    options = ("--configfile", str(project.ROOT / "tests/tiny.yaml"))
+    assert project.memvae(folder, "prepare", "digits", *options).returncode == 0
+    assert project.memvae(folder, "train", "digits-vae-k1-s0", *options).returncode == 0
+    data = store.read(folder / "data/digits.h5", "dataset")
+    arrays = data.arrays | {"test/images": np.flip(data.arrays["test/images"], 1)}
+    kept = {key: value for key, value in data.attributes.items() if key not in ("format", "format_version", "sha256")}
+    store.write(folder / "data/digits.h5", "dataset", arrays, kept)
+    assert "sha256" in refused(folder, "likelihood", "digits-vae-k1-s0", *options)
+    assert not (folder / "results/tiny/evaluation").exists()
+
+
+def test_the_device_must_exist(folder: Path) -> None:
+    result = project.memvae(folder, "slots", "digits-vae-k1-s0", "--scale", "demo", MEMVAE_DEVICE="tpu")
+    assert result.returncode == 2 and "MEMVAE_DEVICE" in result.stderr and "'tpu'" in result.stderr
