@@ -18,6 +18,7 @@ from memvae.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path("config/config.yaml")
+PAPER = "paper"  # the scale that is the configuration itself, without a change
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 RUN_NAME = re.compile(r"(?P<dataset>[a-z0-9_]+)-(?P<model>[a-z0-9_]+)-k(?P<k>[0-9]+)-s(?P<seed>[0-9]+)")
 
@@ -27,7 +28,7 @@ STAGES = {
     "train": 1,
     "classifier": 1,
     "parameters": 1,
-    "likelihood": 1,
+    "likelihood": 2,
     "generation": 1,
     "slots": 1,
     "imputation": 1,
@@ -128,6 +129,11 @@ class Config:
         self.scale: str = raw["scale"]
         self.seeds = [int(seed) for seed in raw["seeds"]]
         overrides = raw["scales"][self.scale]
+        if changed := sorted(set(raw["scales"].get(PAPER, {})) - {"title"}):
+            raise InputError(
+                f"scales.{PAPER}: found the key {changed[0]!r}, expected only title, for its numbers are the paper's; "
+                "put yours into a scale of another name"
+            )
         self.title: str = overrides["title"]
         self.datasets: dict[str, Any] = raw["datasets"]
         self.models: dict[str, Any] = raw["models"]
@@ -142,11 +148,11 @@ class Config:
     # ---- paths ----------------------------------------------------------------------------------------------------
     @property
     def results(self) -> str:
-        return "results" if self.scale == "paper" else f"results/{self.scale}"
+        return "results" if self.scale == PAPER else f"results/{self.scale}"
 
     @property
     def figures(self) -> str:
-        return "figures" if self.scale == "paper" else f"figures/{self.scale}"
+        return "figures" if self.scale == PAPER else f"figures/{self.scale}"
 
     # ---- what stands for what ---------------------------------------------------------------------------------------
     def dataset_here(self, name: str) -> str | None:
@@ -226,7 +232,7 @@ class Config:
 
     def scale_note(self) -> str:
         """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
-        if self.scale == "paper":
+        if self.scale == PAPER:
             return ""
         return f"scale={self.scale}: {self.title}; not the paper's schedule"
 

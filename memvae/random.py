@@ -7,7 +7,10 @@ import torch
 
 
 def seed_of(*key: int | str) -> int:
-    """63 bits from the sha256 of a key such as (seed, "likelihood", image, block)."""
+    """63 bits from the sha256 of a key such as (seed, "likelihood", image, block).
+
+    torch's CPU generator uses the lower 32: of many thousand keys a few pairs draw the same, for unrelated images.
+    """
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little") >> 1
 
 

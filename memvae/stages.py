@@ -117,14 +117,14 @@ def likelihood(arguments: Arguments) -> None:
         test = work.tensor(work.data.test_binary)
         images = settings["images"] or len(test)
         samples = [k for k in (settings["samples"], settings["more_samples"]) if k]
-        values = log_likelihood(model, test[:images], samples, seed, f"{work.loaded.spec.run} image")
+        values = log_likelihood(model, test[:images], samples, (seed, "log-likelihood of test images"))
         names = ("test/log_likelihood", "test/log_likelihood_more")
         work.arrays |= dict(zip(names, values, strict=False))
         train = torch.from_numpy(work.data.pixels("train")[: settings["train_images"]])
         if work.loaded.spec.training.binarise == "each_epoch":
             train = binarised(train, work.keyed("train images"))
         for split, x in (("test", test), ("train", train.to(work.device))):
-            parts = bound_parts(model, x, settings["bound_draws"], seed)
+            parts = bound_parts(model, x, settings["bound_draws"], (seed, f"bound of {split} images"))
             work.arrays |= {f"{split}/{name}": value for name, value in vars(parts).items()}
 
 

@@ -90,7 +90,7 @@ def test_a_lone_seed_is_a_list_of_one() -> None:
         ("analyses.likelihood.samples", 0, ["analyses.likelihood.samples", "0"]),
         ("scales.demo.batch", 3, ["scales.demo", "'batch'"]),
         ("runs.appendix", [{"dataset": "minst", "model": "vae", "k": 1}], ["runs.appendix[0].dataset", "'minst'"]),
-        ("scales.paper.replace", {"mnist": "minst"}, ["scales.paper.replace", "'minst'"]),
+        ("scales.paper.epochs", {"mnist": 3}, ["scales.paper", "'epochs'", "title"]),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_what_is_allowed(path: str, value: Any, words: list[str]) -> None:

@@ -59,7 +59,7 @@ def statistics(model: MemVAE) -> set[str]:
 def draws_of(image: int, samples: int, seed: int = 0) -> np.ndarray:
     """eps [K, 1, Z] of one image: blocks of 1,000 samples, each with its own key."""
     blocks = [
-        torch.randn(likelihood.BLOCK, 1, LATENT, generator=keyed(seed, "likelihood", image, block))
+        torch.randn(likelihood.BLOCK, 1, LATENT, generator=keyed(seed, "test", image, block))
         for block in range(-(-samples // likelihood.BLOCK))
     ]
     return torch.cat(blocks)[:samples].numpy()
@@ -69,7 +69,7 @@ def draws_of(image: int, samples: int, seed: int = 0) -> np.ndarray:
 def test_log_likelihood_equals_the_reference(name):
     model, x = random_model(name), images(3)
     p, own = reference.parameters_of(model), reference.statistics_of(model)
-    found = likelihood.log_likelihood(model, x, [1, 30, 1700], 0, "test")
+    found = likelihood.log_likelihood(model, x, [1, 30, 1700], (0, "test"))
     for samples, values in zip((1, 30, 1700), found, strict=True):
         expected = [reference.bound(p, x[i : i + 1].numpy(), draws_of(i, samples), own).item() for i in range(len(x))]
         np.testing.assert_allclose(values, expected, **CLOSE)
@@ -78,16 +78,16 @@ def test_log_likelihood_equals_the_reference(name):
 @pytest.mark.parametrize("rows", [1, 7, 333, 1000])
 def test_log_likelihood_does_not_depend_on_the_size_of_a_chunk(monkeypatch, rows):
     model, x = random_model("mem_vae"), images(2)
-    expected = likelihood.log_likelihood(model, x, [40, 1100], 0, "test")
+    expected = likelihood.log_likelihood(model, x, [40, 1100], (0, "test"))
     monkeypatch.setattr(likelihood, "ROWS", rows)
-    np.testing.assert_allclose(likelihood.log_likelihood(model, x, [40, 1100], 0, "test"), expected, rtol=1e-12)
+    np.testing.assert_allclose(likelihood.log_likelihood(model, x, [40, 1100], (0, "test")), expected, rtol=1e-12)
 
 
 def test_log_likelihood_of_an_image_does_not_depend_on_the_others():
     model, x = random_model("mem_vae"), images(4)
-    (many,) = likelihood.log_likelihood(model, x, [50], 0, "test")
-    (one,) = likelihood.log_likelihood(model, x[:1], [50], 0, "test")
-    (changed,) = likelihood.log_likelihood(model, torch.cat([1 - x[:3], x[3:]]), [50], 0, "test")
+    (many,) = likelihood.log_likelihood(model, x, [50], (0, "test"))
+    (one,) = likelihood.log_likelihood(model, x[:1], [50], (0, "test"))
+    (changed,) = likelihood.log_likelihood(model, torch.cat([1 - x[:3], x[3:]]), [50], (0, "test"))
     np.testing.assert_array_equal(one, many[:1])
     np.testing.assert_array_equal(changed[3], many[3])
 
@@ -95,26 +95,26 @@ def test_log_likelihood_of_an_image_does_not_depend_on_the_others():
 @pytest.mark.parametrize("samples", [[20, 100], [100, 20], [20, 20], [999, 1000, 1001, 2000]])
 def test_each_k_uses_the_first_draws_whatever_else_is_asked(samples):
     model, x = random_model("mem_vae"), images(2)
-    together = likelihood.log_likelihood(model, x, samples, 0, "test")
+    together = likelihood.log_likelihood(model, x, samples, (0, "test"))
     for k, values in zip(samples, together, strict=True):
-        np.testing.assert_allclose(values, likelihood.log_likelihood(model, x, [k], 0, "test")[0], rtol=1e-12)
+        np.testing.assert_allclose(values, likelihood.log_likelihood(model, x, [k], (0, "test"))[0], rtol=1e-12)
 
 
 def test_log_likelihood_depends_on_the_seed():
     model, x = random_model("mem_vae"), images(2)
-    first, other = (likelihood.log_likelihood(model, x, [5], seed, "test")[0] for seed in (0, 1))
+    first, other = (likelihood.log_likelihood(model, x, [5], (seed, "test"))[0] for seed in (0, 1))
     assert (first != other).all()
 
 
 def test_log_likelihood_of_a_float32_model_is_accurate_to_a_thousandth():
     """As models are used: the log-weights are summed in float64, a bit of the weights' own rounding stays."""
     model, x = random_model("mem_vae"), images(5)
-    (expected,) = likelihood.log_likelihood(model, x, [500], 0, "test")
+    (expected,) = likelihood.log_likelihood(model, x, [500], (0, "test"))
     draw, single = likelihood._draw, MemVAE(model.network).float()
     single.load_state_dict(model.state_dict())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(likelihood, "_draw", lambda *key: draw(*key).float())
-        (found,) = likelihood.log_likelihood(single.use_statistics("collected"), x.float(), [500], 0, "test")
+        (found,) = likelihood.log_likelihood(single.use_statistics("collected"), x.float(), [500], (0, "test"))
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
@@ -124,9 +124,9 @@ def test_parts_of_the_bound_equal_the_reference(name):
     model, x, draws = random_model(name), images(6), 10
     p, own = reference.parameters_of(model), reference.statistics_of(model)
     eps = np.concatenate(
-        [torch.randn(draws, 1, LATENT, generator=keyed(0, "likelihood", i, 0)).numpy() for i in range(6)], axis=1
+        [torch.randn(draws, 1, LATENT, generator=keyed(0, "test", i, 0)).numpy() for i in range(6)], axis=1
     )
-    found = likelihood.bound_parts(model, x, draws, 0)
+    found = likelihood.bound_parts(model, x, draws, (0, "test"))
     log_px, kl = reference.bound_parts(p, x.numpy(), eps, own)
     np.testing.assert_allclose(found.log_px, log_px.mean(0), **CLOSE)
     np.testing.assert_allclose(found.kl, kl.mean(0), **CLOSE)
@@ -137,16 +137,16 @@ def test_parts_of_the_bound_equal_the_reference(name):
 @pytest.mark.parametrize("rows", [10, 30, 10**6])
 def test_parts_of_the_bound_do_not_depend_on_the_size_of_a_chunk(monkeypatch, rows):
     model, x = random_model("mem_vae"), images(7)
-    expected = likelihood.bound_parts(model, x, 10, 0)
+    expected = likelihood.bound_parts(model, x, 10, (0, "test"))
     monkeypatch.setattr(likelihood, "ROWS", rows)
-    np.testing.assert_allclose(likelihood.bound_parts(model, x, 10, 0).bound, expected.bound, rtol=1e-12)
+    np.testing.assert_allclose(likelihood.bound_parts(model, x, 10, (0, "test")).bound, expected.bound, rtol=1e-12)
 
 
 def test_the_sampled_kl_is_the_analytic_one_on_average():
     model, x = random_model("vae"), images(3)
     q = reference.encode(reference.parameters_of(model), x.numpy(), reference.statistics_of(model))
     expected = 0.5 * (np.exp(q["log_variance"]) + q["mean"] ** 2 - 1 - q["log_variance"]).sum(1)
-    found = np.mean([likelihood.bound_parts(model, x, 500, seed).kl for seed in range(20)], axis=0)
+    found = np.mean([likelihood.bound_parts(model, x, 500, (seed, "test")).kl for seed in range(20)], axis=0)
     # 10,000 draws; the sampled KL's standard deviation is below 3 nats in so small a model
     np.testing.assert_allclose(found, expected, atol=5 * 3 / 100)
 
@@ -161,6 +161,12 @@ def test_generation_disables_first_one_and_then_every_memory(name):
     for row, disabled in zip(found["images"], ((), {depth - 1}, set(range(depth))), strict=True):
         expected = reference.decode(p, found["z"], own, disabled)["output"]["mean"]
         np.testing.assert_allclose(row, expected, **CLOSE)
+
+
+def test_imputation_refuses_a_last_batch_of_one_image():
+    x, missing, start = corrupted(11)
+    with pytest.raises(InputError, match="batch_size"):
+        imputation.impute(random_model("mem_vae"), x, missing, start, 1, 10, (0, "test"))
 
 
 def test_generation_draws_z_from_the_prior():
@@ -341,6 +347,15 @@ def test_linear_svc_chooses_nothing_on_test_images():
         np.testing.assert_array_equal(result.validation_accuracy, first.validation_accuracy)
     np.testing.assert_array_equal(permuted.predicted, first.predicted[order])
     assert first.chosen_c == [0.0001, 0.01, 1.0][np.argmax(first.validation_accuracy)]
+
+
+def test_linear_svc_chooses_on_the_first_images_and_fits_all():
+    h, labels = (values.numpy() for values in labelled(300))
+    h = h + np.random.default_rng(1).normal(size=h.shape) * 3
+    other = np.where(np.arange(300) < 200, labels, (labels + 1) % 4)
+    first, second = (probing.linear_svc(h, known, h, [0.0001, 0.01, 1.0], 200, 0) for known in (labels, other))
+    np.testing.assert_array_equal(first.validation_accuracy, second.validation_accuracy)
+    assert (first.predicted != second.predicted).any()
 
 
 def test_linear_svc_learns_what_is_separable():

@@ -53,7 +53,7 @@ def noise(*shape: int) -> torch.Tensor:
 # ---- densities -------------------------------------------------------------------------------------------------------
 def test_gaussian_density_equals_scipy():
     x, mean, log_variance = noise(3, 5, 4)
-    expected = stats.norm(mean, np.exp(log_variance / 2)).logpdf(x).sum(-1)
+    expected = stats.norm(mean.numpy(), np.exp(log_variance.numpy() / 2)).logpdf(x.numpy()).sum(-1)
     np.testing.assert_allclose(densities.gaussian_log_density(x, mean, log_variance), expected, **CLOSE)
 
 
@@ -65,7 +65,7 @@ def test_standard_normal_density_equals_scipy():
 
 def test_bernoulli_density_equals_scipy():
     x, logits = images(), 3 * noise(BATCH, 12)
-    expected = stats.bernoulli(special.expit(logits)).logpmf(x).sum(-1)
+    expected = stats.bernoulli(special.expit(logits.numpy())).logpmf(x.numpy()).sum(-1)
     np.testing.assert_allclose(densities.bernoulli_log_density(x, logits), expected, **CLOSE)
 
 
@@ -269,6 +269,7 @@ def test_memory_slots_start_normal_with_standard_deviation_0_01(fresh):
     for level in (0, 1):
         values = fresh.memory_of(level).M.detach().numpy().ravel()
         assert stats.kstest(values, stats.norm(0, 0.01).cdf).pvalue > 1e-3
+        assert values.std() == pytest.approx(0.01, rel=4 / (2 * values.size) ** 0.5)  # four standard errors
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_with_the_exact_posterior_the_bound_is_the_likelihood_whatever_the_draws
 def test_with_the_exact_posterior_the_estimated_likelihood_is_exact_for_every_image():
     model = LinearGaussian()
     x = model.draw(5)
-    for found in log_likelihood(model, x, [1, 7, 1500], 0, "test"):
+    for found in log_likelihood(model, x, [1, 7, 1500], (0, "test")):
         np.testing.assert_allclose(found, model.exact(x), rtol=1e-12)
 
 
@@ -220,7 +220,7 @@ def test_with_an_inexact_posterior_the_bound_rises_to_the_likelihood():
     """L_1 is below by KL(q || p), known in closed form; L_K rises and its gap falls as 1/K."""
     model, error = LinearGaussian(error=0.5), 0.5
     x = model.draw(200)
-    gaps = [(model.exact(x) - found) for found in log_likelihood(model, x, [1, 10, 100, 1000], 0, "test")]
+    gaps = [(model.exact(x) - found) for found in log_likelihood(model, x, [1, 10, 100, 1000], (0, "test"))]
     kl = model.LATENT * 0.5 * (np.exp(error) + error**2 - 1 - error)  # of N(error, e^error) to N(0, 1), each dimension
     assert abs(gaps[0].mean() - kl) < 3 * gaps[0].std() / np.sqrt(len(x))
     means = [gap.mean() for gap in gaps]

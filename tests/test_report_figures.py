@@ -62,13 +62,15 @@ def test_same_inputs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_note_is_printed_below_paper_scale_alone(tmp_path: Path, name: str, drawn: list[Figure]) -> None:
+def test_data_and_epochs_are_printed_always_and_the_scale_below_the_papers(
+    tmp_path: Path, name: str, drawn: list[Figure]
+) -> None:
     for scale in ("demo", "paper"):
         layout, files = inputs(tmp_path / scale, name, scale)
         figures.write(name, layout, files, tmp_path / "figure.png")
     below, at_paper = (" ".join(" ".join(texts(figure)).split()) for figure in drawn)
     assert "scale=demo: a short test" in below and "digits 8x8 (12 epochs)" in below
-    assert "scale=" not in at_paper and "epochs)" not in at_paper
+    assert "scale=" not in at_paper and "(12 epochs)" in at_paper
 
 
 def test_figure6_shows_every_draw_in_its_row(tmp_path: Path, drawn: list[Figure]) -> None:

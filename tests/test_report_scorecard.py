@@ -56,8 +56,8 @@ def test_verdict_follows_the_tolerance_and_includes_its_bounds(ours: float, word
         (-85.83, "near", ""),
         (-85.97, "near", ""),
         (-85.98, "off", ""),
-        (-85.60, "match", "above the paper's"),
-        (-80.00, "match", "above the paper's"),
+        (-85.60, "match", "above the paper's by 0.07"),
+        (-80.00, "match", "above the paper's by 5.67, more than twice the tolerance: look for a mistake"),
     ],
 )
 def test_likelihood_above_the_papers_is_a_match_with_a_note(ours: float, word: str, note: str) -> None:
@@ -160,6 +160,11 @@ def test_perplexity_and_correlation_go_to_their_classes(tmp_path: Path) -> None:
     same = record(frame, "table4", "correlation", "7-9")
     assert (float(same["ours"]), same["verdict"]) == (pytest.approx(1.0), "match")
     assert float(record(frame, "table4", "correlation", "4-9")["ours"]) == pytest.approx(-1.0)
+    other = record(frame, "table4", "correlation", "largest other pair")  # 3, 5, 8 and 7, 9 are listed; 1-4 is left
+    assert (float(other["ours"]), other["verdict"]) == (
+        pytest.approx(np.corrcoef(uniform[1], uniform[4])[0, 1]),
+        "not judged",
+    )
     assert float(record(frame, "slots", "layer1", "used")["ours"]) == 2
     assert float(record(frame, "slots", "layer1 1st", "3")["ours"]) == pytest.approx(0.7)
 

@@ -139,6 +139,25 @@ def test_gap_between_different_data_is_refused(tmp_path: Path) -> None:
         make("likelihood", synthetic.layout(*rows), files, tmp_path)
 
 
+def test_gap_between_different_k_of_the_estimate_is_refused(tmp_path: Path) -> None:
+    rows = [synthetic.row("vae"), synthetic.row("mem_vae")]
+    files = [
+        synthetic.likelihood(tmp_path, row["runs"][0], [-85.0, -86.0], samples=samples)
+        for row, samples in zip(rows, (50, 5000), strict=True)
+    ]
+    with pytest.raises(InputError, match="samples"):
+        make("likelihood", synthetic.layout(*rows), files, tmp_path)
+
+
+def test_the_papers_numbers_beside_other_data_are_called_so(tmp_path: Path) -> None:
+    files = likelihood_files(tmp_path, {"digits-vae-k1-s0": [-85.0, -86.0]})
+    layout = synthetic.layout(synthetic.row("vae", here="digits"), scale="demo")
+    make("likelihood", layout, files, tmp_path)
+    for suffix in ("md", "tex"):
+        text = (tmp_path / f"tables/likelihood.{suffix}").read_text()
+        assert "numbers are for MNIST; here they stand beside digits 8x8" in text
+
+
 def test_row_without_runs_reads_not_run(tmp_path: Path) -> None:
     rows = [synthetic.row("vae", here="digits"), synthetic.row("vae", dataset="ocr_letters", seeds=0)]
     files = likelihood_files(tmp_path, {"digits-vae-k1-s0": [-85.0, -86.0]})
@@ -189,7 +208,10 @@ def test_table4_goes_seed_by_seed(tmp_path: Path) -> None:
         arrays = store.read(file, "analysis/slots").arrays
         lines = frame[(frame["seed"] == seed) & (frame["layer"] == "layer0")]
         np.testing.assert_array_equal(lines["value_1"].astype(float), arrays["layer0/top_values"][:, 0])
-    assert "seed 0" in (tmp_path / "tables/table4.md").read_text()
+    text = (tmp_path / "tables/table4.md").read_text()
+    first = frame[(frame["layer"] == "layer0") & (frame["class"] == "3")]["value_1"].astype(float)
+    assert "seed 0" in text and "over 2 seeds" in text
+    assert f"{first.mean():.2f} ({first.std(ddof=1):.2f})" in text
 
 
 def test_table4_leaves_the_papers_values_to_the_model_they_belong_to(tmp_path: Path) -> None:

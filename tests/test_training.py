@@ -158,7 +158,14 @@ def test_how_often_the_state_is_saved_does_not_matter(monkeypatch, tmp_path):
     resumes_as_if_never_stopped(monkeypatch, tmp_path, spec(), loop, "_train_epoch", 3, save_seconds=1e9)
 
 
-def test_a_run_killed_again_and_again_ends_with_the_same_file(tmp_path):
+@pytest.fixture
+def device():
+    """As a job computes: denormal numbers are zero, which is a setting of the whole process."""
+    yield compute.set_up()
+    torch.set_flush_denormal(False)
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_file(tmp_path, device):
     """The command line, SIGKILL wherever it happens to be; MEMVAE_SAVE_SECONDS makes every epoch a state."""
     tiny = spec(epochs=100, full_epochs=100, curve_every=10)
     images = np.random.default_rng(1).integers(0, 256, (45, 16), dtype=np.uint8)
@@ -186,7 +193,6 @@ def test_a_run_killed_again_and_again_ends_with_the_same_file(tmp_path):
 
     prepared = dataset.load(tmp_path / "tiny.h5")
     material = TrainingData(prepared.pixels("train"), prepared.test_binary, prepared.sha256)
-    device = compute.set_up()
     straight = loop.train(tiny, material, tmp_path / "straight.state.h5", device, save_seconds=1e9)
     models.save(tmp_path / "straight.h5", straight, tiny, prepared.sha256, device)
     assert (tmp_path / "killed.h5").read_bytes() == (tmp_path / "straight.h5").read_bytes()

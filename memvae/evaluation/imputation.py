@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memvae.errors import InputError
 from memvae.model.network import MemVAE, sample_posterior
 from memvae.progress import Progress
 from memvae.random import keyed
@@ -26,6 +27,11 @@ def impute(
     Batch norm uses the statistics of the batch at hand (the authors' code). The error is the squared error over the
     missing pixels, divided by their number.
     """
+    if len(x) % batch_size == 1:
+        raise InputError(
+            f"imputation: found {len(x)} images in batches of {batch_size}: the last, of one image, has no statistics; "
+            "choose another analyses.imputation.batch_size"
+        )
     model.use_statistics("batch")
     completed = torch.where(missing, start, x)
     errors = np.empty(iterations)

@@ -15,6 +15,8 @@ from memvae.progress import Progress
 from memvae.random import keyed
 from memvae.training.objective import log_ratio
 
+Key = tuple[int | str, ...]  # what the draws are for; image and block are added
+
 ROWS = 500  # decoded at a time: their activations fit a core's cache
 BLOCK = 1000  # samples of one image that are drawn from one generator
 
@@ -29,18 +31,18 @@ class Parts:
 
 
 @torch.no_grad()
-def log_likelihood(model: MemVAE, x: Tensor, samples: list[int], seed: int, label: str) -> list[np.ndarray]:
+def log_likelihood(model: MemVAE, x: Tensor, samples: list[int], key: Key) -> list[np.ndarray]:
     """L_K of each image for each K of `samples` (all from the same draws): one float64 array [N] per K.
 
-    x: [N, D]; L_K = log 1/K sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z|x). Sums in float64.
+    x: [N, D]; L_K = log 1/K sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z|x). Sums in float64. key: of the draws.
     """
     values = np.empty((len(samples), len(x)))
-    progress = Progress(label, len(x))
+    progress = Progress(f"{key[-1]}, image", len(x))
     for i, image in enumerate(x):
         posterior = model.encode(image[None])
         total = torch.full((), -torch.inf, dtype=torch.float64)
         done = 0
-        for noise in _chunks(sorted(samples), seed, i, model.network.latent, x.device):
+        for noise in _chunks(sorted(samples), (*key, i), model.network.latent, x.device):
             log_px, ratio = _log_terms(model, image[None], posterior, noise)
             total = torch.logaddexp(total, torch.logsumexp((log_px - ratio).double(), 0).cpu().squeeze())
             done += len(noise)
@@ -50,13 +52,13 @@ def log_likelihood(model: MemVAE, x: Tensor, samples: list[int], seed: int, labe
 
 
 @torch.no_grad()
-def bound_parts(model: MemVAE, x: Tensor, draws: int, seed: int) -> Parts:
-    """L_1 of each image and its parts, means over `draws` samples of z. x: [N, D]."""
+def bound_parts(model: MemVAE, x: Tensor, draws: int, key: Key) -> Parts:
+    """L_1 of each image and its parts, means over `draws` samples of z. x: [N, D]. key: of the draws."""
     found: list[list[Tensor]] = [[], []]
     step = max(ROWS // draws, 1)
     for start in range(0, len(x), step):
         rows = x[start : start + step]
-        noise = torch.cat([_draw(seed, start + i, 0, draws, model.network.latent) for i in range(len(rows))], dim=1)
+        noise = torch.cat([_draw((*key, start + i), 0, draws, model.network.latent) for i in range(len(rows))], dim=1)
         terms = _log_terms(model, rows, model.encode(rows), noise.to(x.device))
         for values, term in zip(found, terms, strict=True):
             values.append(term.double().mean(0).cpu())
@@ -70,11 +72,11 @@ def _log_terms(model: MemVAE, x: Tensor, posterior: Posterior, noise: Tensor) ->
     return likelihood.log_density(x), log_ratio(posterior, noise)
 
 
-def _chunks(samples: list[int], seed: int, image: int, latent: int, device: torch.device) -> Iterator[Tensor]:
+def _chunks(samples: list[int], key: Key, latent: int, device: torch.device) -> Iterator[Tensor]:
     """The draws of one image, [<= ROWS, 1, Z] at a time, cut so that each K of `samples` ends a chunk."""
     done = 0
     for block in range(-(-samples[-1] // BLOCK)):
-        noise = _draw(seed, image, block, BLOCK, latent).to(device)
+        noise = _draw(key, block, BLOCK, latent).to(device)
         ends = {min(k - block * BLOCK, BLOCK) for k in samples if k > block * BLOCK} | set(range(ROWS, BLOCK + 1, ROWS))
         start = 0
         for end in sorted(ends):
@@ -85,6 +87,6 @@ def _chunks(samples: list[int], seed: int, image: int, latent: int, device: torc
             start = end
 
 
-def _draw(seed: int, image: int, block: int, count: int, latent: int) -> Tensor:
+def _draw(key: Key, block: int, count: int, latent: int) -> Tensor:
     """eps: [count, 1, Z], drawn on the CPU so that every device sees the same."""
-    return torch.randn(count, 1, latent, generator=keyed(seed, "likelihood", image, block))
+    return torch.randn(count, 1, latent, generator=keyed(*key, block))

@@ -18,7 +18,7 @@ from memvae.report import style
 from memvae.report.canvas import GAP, GRID, Canvas, draw_images, mark, mosaic
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.origin import facts
-from memvae.report.slot_tables import ordinal
+from memvae.report.slot_tables import PAPER_MODEL, ordinal
 
 FIGURE8_NOISE = "left_half"
 TRAIN: Any = {"linewidth": 0.6, "markersize": 2.8, "markerfacecolor": "white", "markeredgewidth": 0.6}
@@ -153,15 +153,18 @@ def _figure6(layout: Layout, files: Files) -> Figure:
     (row, found), *_ = _made(files, layout, "analysis/generation")
     file = found[0]
     images = file.array("images")
-    return memory_disabled(images, file.image, _note(layout, [file], f"{row.title}, {images.shape[1]} draws of z"))
+    return memory_disabled(
+        images, file.image, _note(layout, [file], f"{row.title}, seed {file.seed}, {images.shape[1]} draws of z")
+    )
 
 
 def _figure7(layout: Layout, files: Files) -> Figure:
-    (row, found), *_ = _made(files, layout, "analysis/slots")
+    made = _made(files, layout, "analysis/slots")
+    row, found = next((pair for pair in made if pair[0].model == PAPER_MODEL), made[0])
     file = found[0]
     top = file.array("layer0/top").T  # [3, classes]
     images = file.array("layer0/images")[top]  # [3, classes, D]
-    note = _note(layout, [file], f"{row.title}, one z per test image")
+    note = _note(layout, [file], f"{row.title}, seed {file.seed}, one z per test image")
     return slot_images(images, file.array("layer0/top_values").T, file.array("classes").tolist(), file.image, note)
 
 
@@ -180,7 +183,9 @@ def _figure8(layout: Layout, files: Files) -> Figure:
         f"that is right on {judge:.2f} % of the clean test images. In %: share of all {images:,} test images whose "
         "completion shows the right digit."
     )
-    note = _note(layout, [ours, theirs], f"{ours.array(f'{FIGURE8_NOISE}/error').size} iterations, one z each")
+    note = _note(
+        layout, [ours, theirs], f"seed {ours.seed}, {ours.array(f'{FIGURE8_NOISE}/error').size} iterations, one z each"
+    )
     truth, perturbed = ours.array("truth"), ours.array(f"{FIGURE8_NOISE}/perturbed")
     return imputed(truth, perturbed, models, ours.image, caption, note)
 
@@ -226,8 +231,8 @@ def _made(files: Files, layout: Layout, kind: str) -> list[tuple[Row, list[RunFi
 
 
 def _note(layout: Layout, files: Sequence[RunFile], samples: str) -> str:
-    """What a figure below the paper's scale says of itself; empty at the paper's scale."""
-    return f"{layout.note}. Data: {facts(files)}; {samples}." if layout.note else ""
+    """What a figure says of itself: below the paper's scale the scale's note, and always data, epochs and samples."""
+    return f"{layout.note + '. ' if layout.note else ''}Data: {facts(files)}; {samples}."
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:

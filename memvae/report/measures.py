@@ -81,8 +81,9 @@ def likelihood(files: list[RunFile]) -> Likelihood:
 def gap(files: list[RunFile], baseline: list[RunFile]) -> Gap:
     """Paired over images: of both rows the images that both have (each holds the first ones of the test set).
 
-    Raises InputError when the two were computed on different data.
+    Raises InputError when the two were computed on different data or with different K.
     """
+    same([*files, *baseline], "samples")
     for file in (*files, *baseline):
         if file.attribute("data_sha256") != files[0].attribute("data_sha256"):
             raise InputError(f"{file.path}: computed on other data than {files[0].path}; delete one and make it again")

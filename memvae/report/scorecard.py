@@ -3,8 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from memvae.config import Row
 from memvae.report import measures, render
@@ -53,14 +56,16 @@ def write(layout: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output
 def build(layout: Layout, inputs: Sequence[Path], printed: Paper) -> Table:
     """The scorecard in memory: one line per entry of the paper, in its order."""
     files = Files(inputs, "analysis")
-    find: dict[str, Callable[[Layout, Files, Entry], Ours | None]] = {
+    find: dict[str, Callable[[Layout, Files, Entry, Paper], Ours | None]] = {
         "table3": _parameters,
         "likelihood": _likelihood,
         "probing": _probing,
         "table4": _preferences,
         "slots": _slots,
     }
-    lines = [(entry, _compared(layout, entry, find[entry.table](layout, files, entry))) for entry in printed.entries]
+    lines = [
+        (entry, _compared(layout, entry, find[entry.table](layout, files, entry, printed))) for entry in printed.entries
+    ]
     counts = Counter(line["verdict"] for _, line in lines)
     used = list(dict.fromkeys(f"{line['data']} ({line['epochs']:,} epochs)" for _, line in lines if line["epochs"]))
     estimates = [line for _, line in lines if line["table"] == "likelihood" and line["images"]]
@@ -68,7 +73,8 @@ def build(layout: Layout, inputs: Sequence[Path], printed: Paper) -> Table:
     said = notes(
         layout,
         "Verdicts: match within the tolerance, near within twice, off beyond it; a log-likelihood above the paper's is "
-        "a match. The paper publishes no spreads; ours is the standard deviation over seeds.",
+        "a match. Difference: ours minus the paper's. The paper publishes no spreads; ours is the standard deviation "
+        "over seeds.",
         f"Data: {', '.join(used)}." if used else "",
         f"Log-likelihoods: {', '.join(spans)}." if spans else "",
         "Numbers: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
@@ -94,7 +100,10 @@ def verdict(entry: Entry, ours: float | None, scale: str) -> tuple[str, str]:
     if scale != PAPER_SCALE:
         return f"no verdict (scale={scale})", entry.note
     above = entry.table == "likelihood" and ours > entry.value
-    note = "; ".join(filter(None, (entry.note, "above the paper's" if above else "")))
+    by = f"above the paper's by {ours - entry.value:.2f}" if above else ""
+    if above and ours - entry.value > 2 * entry.tolerance:
+        by += ", more than twice the tolerance: look for a mistake"
+    note = "; ".join(filter(None, (entry.note, by)))
     distance = abs(ours - entry.value) - ROUNDING * abs(entry.value)
     if above or distance <= entry.tolerance:
         return "match", note
@@ -142,7 +151,7 @@ def _text(entry: Entry, line: Mapping[str, Any], decimals: int) -> dict[str, str
     }
 
 
-def _parameters(layout: Layout, files: Files, entry: Entry) -> Ours | None:
+def _parameters(layout: Layout, files: Files, entry: Entry, printed: Paper) -> Ours | None:
     count = parameter_counts(files).get(entry.row) if files.parameters else None
     if count is None:
         return None
@@ -151,7 +160,7 @@ def _parameters(layout: Layout, files: Files, entry: Entry) -> Ours | None:
     return Ours(Spread(count, None, 1), [], Row(dataset, model, 1, model, data, ()))
 
 
-def _likelihood(layout: Layout, files: Files, entry: Entry) -> Ours | None:
+def _likelihood(layout: Layout, files: Files, entry: Entry, printed: Paper) -> Ours | None:
     row, found = _row_files(layout, files, "likelihood", entry.row, run_key)
     if not row or not found:
         return None
@@ -159,7 +168,7 @@ def _likelihood(layout: Layout, files: Files, entry: Entry) -> Ours | None:
     return Ours(result.log_likelihood, found, row, result.samples, result.images)
 
 
-def _probing(layout: Layout, files: Files, entry: Entry) -> Ours | None:
+def _probing(layout: Layout, files: Files, entry: Entry, printed: Paper) -> Ours | None:
     row, found = _row_files(layout, files, "probing", entry.row, model_key)
     if not row or not found:
         return None
@@ -167,10 +176,13 @@ def _probing(layout: Layout, files: Files, entry: Entry) -> Ours | None:
     return Ours(over_seeds, found, row, images=images)
 
 
-def _preferences(layout: Layout, files: Files, entry: Entry) -> Ours | None:
+def _preferences(layout: Layout, files: Files, entry: Entry, printed: Paper) -> Ours | None:
     """A number of Table 4: a cell, the mean of a row, a perplexity or a correlation; of VIS-MEM-VAE's layer0."""
     if entry.row in ORDINALS:
         return _top(layout, files, entry, "layer0")
+    if entry.column == "largest other pair":
+        listed = {other.column for other in printed.of("table4") if other.row == "correlation"}
+        return _by_class(layout, files, [], lambda file, _: _largest_other_pair(file, listed))
     array = f"layer0/{entry.row}"
 
     def value(file: RunFile, places: list[int]) -> float:
@@ -179,7 +191,7 @@ def _preferences(layout: Layout, files: Files, entry: Entry) -> Ours | None:
     return _by_class(layout, files, entry.column.split("-"), value)
 
 
-def _slots(layout: Layout, files: Files, entry: Entry) -> Ours | None:
+def _slots(layout: Layout, files: Files, entry: Entry, printed: Paper) -> Ours | None:
     """Slots in use of a layer (column `used`), or a largest preference value (row `<layer> 1st`)."""
     layer, _, rank = entry.row.partition(" ")
     if rank:
@@ -209,6 +221,13 @@ def _by_class(
         return None
     values = [value(file, [places[label] for label in labels]) for file in found]
     return Ours(spread(values), found, row, samples=1, images=found[0].images)
+
+
+def _largest_other_pair(file: RunFile, listed: set[str]) -> float:
+    """The largest correlation between two classes that the paper's file does not correlate."""
+    classes, correlation = file.array("classes"), file.array("layer0/correlation")  # [classes, classes]
+    pairs = combinations(range(len(classes)), 2)
+    return float(np.nanmax([correlation[a, b] for a, b in pairs if f"{classes[a]}-{classes[b]}" not in listed]))
 
 
 def _row_files(

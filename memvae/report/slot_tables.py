@@ -31,6 +31,8 @@ def table4(layout: Layout, files: Files, printed: Paper) -> Table:
         for layer in measures.layers(found[0]) if found else []:
             theirs = printed if row.model == PAPER_MODEL and layer == "layer0" else None
             sections.append(_table4_section(row, found[0], layer, theirs, many=len(found) > 1))
+            if len(found) > 1:
+                sections.append(_over_seeds(row, found, layer))
     done = [file for _, found in rows for file in found]
     said = notes(
         layout,
@@ -159,6 +161,17 @@ def _table4_section(row: Row, file: RunFile, layer: str, printed: Paper | None, 
         lines += [paper_line(ordinal(rank), 2) for rank in ranks] + [paper_line("perplexity", 1)]
     title = f"{row.title}, {layer_title(layer)}" + (f", seed {file.seed}" if many else "")
     return Section(title, lines)
+
+
+def _over_seeds(row: Row, found: list[RunFile], layer: str) -> Section:
+    """Mean and standard deviation of the largest, second largest, ... value of each class; slots are never averaged."""
+    classes = found[0].array("classes")
+    lines = []
+    for rank in range(found[0].array(f"{layer}/top").shape[1]):
+        spreads = measures.top_values(found, layer, rank)
+        cells = [f"{number(one.mean)} ({number(one.sd)})" for one in spreads]
+        lines.append({"": ordinal(rank), **{str(label): cell for label, cell in zip(classes, cells, strict=True)}})
+    return Section(f"{row.title}, {layer_title(layer)}: mean (standard deviation) over {len(found)} seeds", lines)
 
 
 def _slot_text(record: dict[str, Any]) -> dict[str, str]:

@@ -123,8 +123,10 @@ def probing(layout: Layout, files: Files, printed: Paper) -> Table:
             )
     done = [file for _, found in rows for file in found]
     count = f" on {done[0].array('labels').size:,} test images" if done else ""
+    chosen = [f"{row.title} C = {file.attribute('chosen_c'):g}" for row, found in rows for file in found]
     said = notes(
         layout,
+        f"LinearSVC, chosen on training images: {', '.join(chosen)}." if chosen else "",
         f"Features: last deterministic layer of the recognition model, real-valued inputs; accuracy in %{count}, "
         "with its binomial standard error.",
         f"Data: {facts(done)}." if done else "",

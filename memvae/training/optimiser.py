@@ -73,8 +73,8 @@ class LasagneAdam:
 def learning_rate(training: Training, epoch: int) -> float:
     """The rate of an epoch, counted from 1: constant, then times `decay` after every epoch.
 
-    With fewer epochs than the data set's own number the schedule is compressed: the same share of constant epochs,
-    then the same overall decay. Differs: the paper has no shortened schedule.
+    With another number of epochs than the data set's own the schedule is compressed (or stretched): the same share of
+    constant epochs, then the same overall decay. Differs: the paper has no shortened schedule.
     """
     decaying = training.full_epochs - training.constant_epochs
     if training.epochs == training.full_epochs:
