@@ -25,6 +25,7 @@ BATCH, WEIGHT = 9, 0.1
 
 @pytest.fixture(autouse=True)
 def double():
+    torch.set_num_threads(1)  # as a job; two threads on such small arrays, beside other tests, are many times slower
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
