@@ -105,8 +105,10 @@ def mean_bound(model: MemVAE, x: Tensor, samples: int, generator: torch.Generato
 def _train_epoch(
     model: MemVAE, optimiser: LasagneAdam, x: Tensor, spec: RunSpec, epoch: int, generator: torch.Generator
 ) -> float:
-    """One pass in a fresh order; a last incomplete batch is dropped. Returns the mean L_K over the steps,
-    or NaN when the weights are no longer finite."""
+    """One pass in a fresh order; a last incomplete batch is dropped.
+
+    Returns the mean L_K over the steps, or NaN when the weights after the last step are no longer finite.
+    """
     training, latent = spec.training, spec.network.latent
     model.use_statistics("batch")
     rate = learning_rate(training, epoch)
@@ -121,9 +123,7 @@ def _train_epoch(
         result.loss.backward()
         optimiser.step(rate)
         total += result.bound.detach()
-    finite = all(
-        parameter.isfinite().all() for parameter in optimiser.parameters
-    )  # the last step comes after its bound
+    finite = all(parameter.isfinite().all() for parameter in optimiser.parameters)
     return total.item() / len(batches) if finite else math.nan
 
 
