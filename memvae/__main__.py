@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     stage(stages.imputation, "settings", "model", "data", "classifier", "output", run=run)
     stage(stages.table, "layout", "inputs", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
     stage(stages.figure, "layout", "inputs", "output", name=", ".join(targets.FIGURES))
-    stage(stages.scorecard, "layout", "inputs", "paper", "output", name="scorecard or scorecard_extended")
+    stage(stages.scorecard, "layout", "inputs", "paper", "output", name=" or ".join(targets.SCORECARDS))
     stage(stages.cost, target="e.g. figures/fig7.png")
     commands.choices["table"].set_defaults(paper=targets.PAPER_VALUES)
     commands.choices["scorecard"].set_defaults(paper=targets.PAPER_VALUES)

@@ -228,6 +228,8 @@ def scorecard(arguments: Arguments) -> None:
     """put every number that the paper prints beside ours"""
     from memvae.report import scorecard as card
 
+    if arguments.name not in targets.SCORECARDS:
+        raise InputError(f"scorecard: found {arguments.name!r}, expected one of {', '.join(targets.SCORECARDS)}")
     output = _report_output(arguments, f"{arguments.name}.csv")
     layout, inputs = _layout(arguments, arguments.name)
     card.write(layout, inputs, Path(arguments.paper), output)

@@ -11,6 +11,7 @@ from memvae.config import Config, Row
 TABLES = ("table3", "table4", "slots", "likelihood", "probing", "imputation")
 FIGURES = ("fig6", "fig7", "fig8", "training")
 EXTENDED = "likelihood_extended"
+SCORECARDS = ("scorecard", "scorecard_extended")
 PAPER_VALUES = "config/paper.yaml"
 TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
 
@@ -64,9 +65,9 @@ def rows(config: Config, target: str) -> list[Row]:
         return config.analysis_rows(ANALYSIS_OF[target])
     if target == EXTENDED:
         return config.rows("appendix", "extended", "own")
-    if target == "scorecard_extended":
+    if target == SCORECARDS[1]:
         return config.rows("appendix", "extended")
-    return config.rows("appendix") if target == "scorecard" else config.rows("appendix", "own")
+    return config.rows("appendix") if target == SCORECARDS[0] else config.rows("appendix", "own")
 
 
 def layout(config: Config, target: str) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def inputs(config: Config, target: str) -> list[str]:
     if target in ANALYSIS_OF:
         return [analysis_file(config, run, ANALYSIS_OF[target]) for run in runs]
     likelihoods = [analysis_file(config, run, "likelihood") for run in runs]
-    if not target.startswith("scorecard"):
+    if target not in SCORECARDS:
         return likelihoods
     return [*likelihoods, parameters_file(config), *inputs(config, "table4"), *inputs(config, "probing")]
 

@@ -66,6 +66,11 @@ def test_settings_that_are_no_json_are_refused(folder: Path) -> None:
     assert "--layout" in refused(folder, "table", "table3", "--layout", "{")
 
 
+def test_an_unknown_table_figure_or_scorecard_names_those_there_are(folder: Path) -> None:
+    for command, known in (("table", "likelihood"), ("figure", "fig7"), ("scorecard", "scorecard_extended")):
+        assert known in refused(folder, command, "nothing")
+
+
 def test_outside_the_project_the_configuration_is_asked_for(tmp_path: Path) -> None:
     assert "config/config.yaml" in refused(tmp_path, "train", "mnist-vae-k1-s0", PYTHONPATH=str(project.ROOT))
 

@@ -98,6 +98,7 @@ def test_cost_says_scale_jobs_and_time_without_running(folder: Path) -> None:
         (["--config", "seeds=[0,x]"], ["seeds", "'x'"]),
         (["results/demo/scorecard.csv"], ["results/demo/scorecard.csv", "--config scale=demo"]),
         (["figures/fig7.png", "--config", "scale=demo"], ["figures/fig7.png", "--config scale=paper"]),
+        (["results/models/mnist-huge_vae-k1-s0.h5"], ["huge_vae", "vis_mem_vae"]),
     ],
 )
 def test_a_wrong_option_is_refused_in_one_line(folder: Path, options: list[str], expected: list[str]) -> None:

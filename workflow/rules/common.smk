@@ -1,7 +1,6 @@
 # The only functions of the workflow; everything else is declared. What a target consists of stands in memvae/targets.py.
 import json
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from memvae.errors import InputError
 def refuse(message):
     """Ends the workflow before anything runs: one line, exit code 2."""
     print(f"memvae: {message}", file=sys.stderr, flush=True)
-    os._exit(2)
+    sys.exit(2)
 
 
 def configured():
@@ -30,7 +29,7 @@ def configured():
 
 
 def check_targets(loaded):
-    """A target under another scale's root is refused with the option that it needs."""
+    """A target under another scale's root is refused with the option that it needs, an unknown run by its name."""
     for word in sys.argv[1:]:
         parts = word.split("/")
         if parts[0] in ("results", "figures") and len(parts) > 1:
@@ -39,11 +38,9 @@ def check_targets(loaded):
                 raise InputError(
                     f"{word}: found scale={loaded.scale}, expected scale={scale}; add `--config scale={scale}`"
                 )
-
-
-def stage_params(stage, **facts):
-    """JSON of what decides a job's result: Snakemake runs it again when this changes, and only then."""
-    return json.dumps({"version": configuration.STAGES[stage], **facts}, sort_keys=True)
+            for name in (part.removesuffix(".h5") for part in parts):
+                if configuration.RUN_NAME.fullmatch(name):
+                    loaded.spec(name)
 
 
 def raw_entry(wildcards):

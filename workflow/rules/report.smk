@@ -31,7 +31,7 @@ for table in (*targets.TABLES, targets.EXTENDED):
             "--paper {input.paper:q} --output {output.csv:q} 2> {log:q}"
 
 
-for card in ("scorecard", "scorecard_extended"):
+for card in targets.SCORECARDS:
 
     rule:
         name:
