@@ -178,13 +178,13 @@ class Config:
     def analysis_rows(self, analysis: str) -> list[Row]:
         """The rows that a figure or an analysis of `analyses.dataset` is about (K = 1)."""
         wanted = self.analyses[analysis]["models"]
-        rows = [row for row in self.rows("appendix") if row.paper_dataset == self.analyses["dataset"] and row.k == 1]
+        dataset = self.analyses["dataset"]
+        rows = [row for row in self.rows("appendix", "own") if row.paper_dataset == dataset and row.k == 1]
         found = {row.model: row for row in rows}
         if missing := [model for model in wanted if model not in found]:
-            dataset = self.analyses["dataset"]
             raise InputError(
                 f"analyses.{analysis}.models: found {missing[0]!r}, expected one of {', '.join(found)}; "
-                f"to add it, put {{dataset: {dataset}, model: {missing[0]}, k: 1}} into runs.appendix"
+                f"to add it, put {{dataset: {dataset}, model: {missing[0]}, k: 1}} into runs.own"
             )
         return [found[model] for model in wanted]
 
@@ -244,6 +244,13 @@ class Config:
                         raise InputError(
                             f"runs.{group}[{place}].{key}: found {entry[key]!r}, expected one of {', '.join(table)}"
                         )
+        if self.analyses["dataset"] not in self.datasets:
+            raise InputError(
+                f"analyses.dataset: found {self.analyses['dataset']!r}, expected one of {', '.join(self.datasets)}"
+            )
+        for analysis, settings in self.analyses.items():
+            if isinstance(settings, dict) and "models" in settings:
+                self.analysis_rows(analysis)
         for name, other in self.replace.items():
             for dataset in filter(None, (name, other)):
                 if dataset not in self.datasets:

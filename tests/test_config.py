@@ -158,3 +158,19 @@ def test_training_needs_torch_numpy_and_h5py_alone() -> None:
     code = f"import sys, {modules}; print(sorted({unwanted} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_run_of_ones_own_joins_tables_and_can_be_analysed() -> None:
+    mine = {"mine": {"title": "MINE", "attention": "softmax", "slots": 9}}
+    run = {"dataset": "mnist", "model": "mine", "k": 1}
+    config = changed(models=mine, runs={"own": [run]}, analyses={"slots": {"models": ["vis_mem_vae", "mine"]}})
+    assert "mnist-mine-k1-s0" in config.runs("appendix", "own")
+    assert "results/evaluation/mnist-mine-k1-s0/likelihood.h5" in targets.inputs(config, "likelihood")
+    assert "results/evaluation/mnist-mine-k1-s0/slots.h5" in targets.inputs(config, "table4")
+    assert "results/evaluation/mnist-mine-k1-s0/likelihood.h5" not in targets.inputs(config, "scorecard")
+    assert [row["model"] for row in targets.parameter_rows(config)][-1] == "mine"
+
+
+def test_an_analysis_of_a_model_without_a_run_says_what_to_add() -> None:
+    with pytest.raises(InputError, match=r"analyses\.slots\.models.*'mine'.*runs\.own"):
+        changed(analyses={"slots": {"models": ["mine"]}}).analysis_rows("slots")
