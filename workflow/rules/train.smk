@@ -10,6 +10,7 @@ rule train:
         "<logs>/train/{run}.log",
     benchmark:
         "<benchmarks>/train/{run}.tsv"
+    priority: 1  # before analyses of other runs: the longest chains start with a training
     conda:
         "../../environment.yml"
     threads: 1
