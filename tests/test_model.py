@@ -324,7 +324,7 @@ def test_in_the_first_step_slots_and_attention_get_no_gradient(name):
 
 # ---- the composition's gradient --------------------------------------------------------------------------------------
 def test_composition_gradient_is_exact():
-    """The hand-written backward pass against numerical differentiation, for all eleven arguments."""
+    """Against numerical differentiation, for all eleven arguments."""
     compose = reference.randomise(ElementwiseMLP(5), keyed(8, "compose"))
     h_g, h_m = noise(2, 6, 5).requires_grad_()
 
