@@ -12,7 +12,7 @@ from itertools import pairwise
 from memvae.config import Config, Network
 from memvae.errors import InputError
 
-FLOPS = 55e9  # per second and core, products of this size in float32
+FLOPS = 45e9  # per second and core, products of this size in float32
 STEP_OVERHEAD = 2.5e-3  # seconds of a training step outside its products
 START = 3.0  # seconds to start a job
 FASTER_ON_GPU = 8.0  # a guess, not measured: some hundred kernel launches a step, about 2 ms
@@ -26,7 +26,7 @@ Jobs = Iterable[tuple[str, dict[str, str]]]
 def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
     """Estimated seconds of one job on one core."""
     if rule == "classifier":
-        return START + config.analyses["classifier"]["epochs"] * 6e-4 * TRAIN_IMAGES.get(wildcards["dataset"], 10000)
+        return START + config.analyses["classifier"]["epochs"] * 3.5e-4 * TRAIN_IMAGES.get(wildcards["dataset"], 10000)
     if rule not in RULES_WITH_COST:
         return START
     spec = config.spec(wildcards["run"])
@@ -45,8 +45,8 @@ def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
         )
     if rule == "imputation":
         noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
-        return START + noises * settings["iterations"] * test * 2 * (encoder + decoder) / FLOPS
-    return START + settings["steps"] * 2.5e-4 + 2e-3 * train
+        return START + noises * settings["iterations"] * test * (encoder + decoder) / FLOPS
+    return START + settings["steps"] * 2.5e-4 + 1.2e-3 * train
 
 
 def announcement(config: Config, jobs: Jobs) -> str:

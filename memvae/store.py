@@ -102,7 +102,7 @@ def read(path: Path | str, kind: str) -> Stored:
     try:
         with open(path, "rb") as file:
             head = file.read(USER_BLOCK)
-            # HDF5's own signature: a file without a seal, of another program or of memvae's first days
+            # or HDF5's own signature: made by another program, as docs/formats.md describes; its arrays are checked below
             if not head.startswith((b"\x89HDF", _seal(file))):
                 raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
         with h5py.File(path, "r") as file:

@@ -40,6 +40,10 @@ def memvae(folder: Path, *arguments: str, **variables: str) -> subprocess.Comple
     return run(folder, sys.executable, "-m", "memvae", *arguments, **variables)
 
 
-def tiny(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The workflow on the tiny overlay."""
-    return snakemake(folder, *arguments, "--configfile", str(ROOT / "tests/tiny.yaml"), **variables)
+def tiny(folder: Path, *arguments: str, changes: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """The workflow on the tiny overlay; `changes`: YAML, laid over it."""
+    overlays = [str(ROOT / "tests/tiny.yaml")]
+    if changes:
+        (folder / "changes.yaml").write_text(changes)
+        overlays.append("changes.yaml")
+    return snakemake(folder, *arguments, "--configfile", *overlays, **variables)

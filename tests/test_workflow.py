@@ -149,9 +149,8 @@ def test_a_second_start_has_nothing_to_do(finished: Path) -> None:
 
 
 def test_a_change_of_one_run_reruns_what_depends_on_it_alone(finished: Path) -> None:
-    result = project.tiny(
-        finished, "-n", "--quiet", "rules", "--config", "models={vis_mem_vae: {title: VIS, slots: 3}}"
-    )
+    changes = "models: {vis_mem_vae: {slots: 3}}"
+    result = project.tiny(finished, "-n", "--quiet", "rules", changes=changes)
     jobs = "\n" + _squeezed(result)
     assert "\ntrain 1" in jobs and "\nslots 1" in jobs and "\nlikelihood 1" in jobs
     assert "\nimputation" not in jobs and "\nprepare" not in jobs
@@ -205,14 +204,15 @@ def test_a_stage_without_snakemake_gives_the_same_bytes(finished: Path, tmp_path
 def test_a_killed_training_continues_when_the_workflow_is_started_again(finished: Path, tmp_path: Path) -> None:
     """The workflow is killed with its training; started again, it unlocks, continues, and ends with the same bytes."""
     target = "results/tiny/models/digits-mem_vae-k1-s0.h5"
-    epochs = ("--config", "scales={tiny: {epochs: {digits: 150}}}")
+    changes = "scales: {tiny: {epochs: {digits: 150}}}"
     undisturbed, killed = project.make(tmp_path / "a"), project.make(tmp_path / "b")
     for folder in (undisturbed, killed):
         (folder / "data").mkdir()
         (folder / "data/digits.h5").write_bytes((finished / "data/digits.h5").read_bytes())
-    assert project.tiny(undisturbed, target, *epochs).returncode == 0
+    assert project.tiny(undisturbed, target, changes=changes).returncode == 0
+    (killed / "changes.yaml").write_text(changes)
     command = [sys.executable, "-m", "snakemake", target, "--cores", "1", "--configfile"]
-    command += [str(project.ROOT / "tests/tiny.yaml"), *epochs]
+    command += [str(project.ROOT / "tests/tiny.yaml"), "changes.yaml"]
     environment = project.environment(MEMVAE_SAVE_SECONDS="0")
     process = subprocess.Popen(
         command,
@@ -229,8 +229,8 @@ def test_a_killed_training_continues_when_the_workflow_is_started_again(finished
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (killed / target).exists(), "the training ended before it could be killed"
-    assert project.tiny(killed, "--unlock", *epochs).returncode == 0
-    result = project.tiny(killed, target, *epochs)
+    assert project.tiny(killed, "--unlock", changes=changes).returncode == 0
+    result = project.tiny(killed, target, changes=changes)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "continues after epoch" in log.read_text()
     assert (killed / target).read_bytes() == (undisturbed / target).read_bytes()
