@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", default=str(configuration.CONFIG), help="the configuration (default: %(default)s)")
-    common.add_argument("--configfile", type=Path, help="a second YAML file, merged over the first")
+    common.add_argument(
+        "--configfile", type=Path, nargs="+", default=[], help="further YAML files, laid over it in this order"
+    )
     common.add_argument("--scale", help="paper, quick, demo or one of your own (default: the configuration's)")
     common.set_defaults(started=time.time())
 

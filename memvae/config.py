@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -259,14 +260,14 @@ class Config:
                     )
 
 
-def load(path: Path = CONFIG, overrides: dict[str, Any] | None = None, extra: Path | None = None) -> Config:
-    """The configuration read from a YAML file, then merged with a second file and single values.
+def load(path: Path = CONFIG, overrides: dict[str, Any] | None = None, extra: Sequence[Path] = ()) -> Config:
+    """The configuration read from a YAML file, then merged with further files in their order and with single values.
 
     Raises InputError when a file is missing, is no YAML, or holds an unknown key or a wrong value.
     """
     raw = _read_yaml(path)
-    if extra:
-        raw = merge(raw, _read_yaml(extra))
+    for more in extra:
+        raw = merge(raw, _read_yaml(more))
     return Config(normalise(merge(raw, overrides or {})))
 
 

@@ -73,8 +73,11 @@ def describe_target(config: Config, target: str, extra: list[str]) -> str:
     result = subprocess.run(command, capture_output=True, text=True)
     text = result.stdout + result.stderr
     if result.returncode:
-        reason = [line for line in result.stderr.splitlines() if line.strip()]
-        raise InputError(f"{target}: snakemake cannot plan it: {' '.join(reason[-3:])[:300]}")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        ours = [line.removeprefix("memvae: ") for line in lines if line.startswith("memvae: ")]
+        if ours:
+            raise InputError(ours[0].replace("--config scale=", "--scale "))
+        raise InputError(f"{target}: snakemake cannot plan it: {' '.join(lines[-3:])[:300]}")
     return announcement(config, _planned(text))
 
 

@@ -239,7 +239,7 @@ def cost(arguments: Arguments) -> None:
     """say which jobs a target still needs here, and roughly how long they take"""
     from memvae import cost as costs
 
-    options = ["--configfile", str(arguments.configfile)] if arguments.configfile else []
+    options = ["--configfile", *map(str, arguments.configfile)] if arguments.configfile else []
     options += ["--config", f"scale={arguments.scale}"] if arguments.scale else []
     print(costs.describe_target(_config(arguments), arguments.target, options))
 

@@ -8,6 +8,7 @@ what differs between them (seconds, host, time of day) goes to `<file>.run.json`
 """
 
 import contextlib
+import filecmp
 import hashlib
 import io
 import json
@@ -52,6 +53,8 @@ class Stored:
 def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, Any], compress: bool = True) -> None:
     """Writes an HDF5 file so that `path` holds either what it held before or all of the new file.
 
+    A file that already has these bytes is left as it is, with its age: nothing that depends on it is made again.
+
     Attributes that are mappings, lists or None are stored as JSON; keys and arrays are sorted, for equal bytes.
     Raises InputError when the folder cannot be written.
     """
@@ -76,7 +79,8 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
             file.write(seal)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if not (path.exists() and filecmp.cmp(temporary, path, shallow=False)):
+            os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"{path}: cannot be written ({reason}); check space and permissions") from error
@@ -102,7 +106,7 @@ def read(path: Path | str, kind: str) -> Stored:
     try:
         with open(path, "rb") as file:
             head = file.read(USER_BLOCK)
-            # or HDF5's own signature: made by another program, as docs/formats.md describes; its arrays are checked below
+            # or HDF5's own signature: made by another program, as docs/formats.md describes; its arrays are checked
             if not head.startswith((b"\x89HDF", _seal(file))):
                 raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
         with h5py.File(path, "r") as file:

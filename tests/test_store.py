@@ -198,6 +198,14 @@ def test_a_file_of_another_kind_of_program_is_refused(file, content):
     assert "damaged" in refused(file)
 
 
+def test_writing_the_same_again_leaves_the_file_and_its_age(file):
+    os.utime(file, (1, 1))
+    store.write(file, "model", ARRAYS, ATTRIBUTES)
+    assert file.stat().st_mtime == 1
+    store.write(file, "model", ARRAYS, ATTRIBUTES | {"epoch": 4321})
+    assert file.stat().st_mtime > 1
+
+
 def test_hdf5_of_another_program_is_refused(file):
     with h5py.File(file, "w") as opened:
         opened["data"] = np.zeros(3)

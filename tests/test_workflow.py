@@ -18,7 +18,7 @@ from memvae import targets
 
 pytestmark = pytest.mark.xdist_group("workflow")  # one worker, so that the tiny DAG runs once
 PAPER = configuration.load(project.ROOT / "config/config.yaml")
-TINY = configuration.load(project.ROOT / "config/config.yaml", extra=project.ROOT / "tests/tiny.yaml")
+TINY = configuration.load(project.ROOT / "config/config.yaml", extra=[project.ROOT / "tests/tiny.yaml"])
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,13 @@ def test_cost_says_scale_jobs_and_time_without_running(folder: Path) -> None:
     assert not (folder / "results").exists()
 
 
+def test_cost_passes_on_why_a_target_cannot_be_made(folder: Path) -> None:
+    result = project.memvae(folder, "cost", "figures/demo/fig7.png")
+    assert result.returncode == 2
+    assert result.stderr.startswith("memvae cost: figures/demo/fig7.png: found scale=paper")
+    assert "--scale demo" in result.stderr
+
+
 # ---- refusals --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("options", "expected"),
@@ -98,6 +105,8 @@ def test_cost_says_scale_jobs_and_time_without_running(folder: Path) -> None:
         (["--config", "seeds=[0,x]"], ["seeds", "'x'"]),
         (["results/demo/scorecard.csv"], ["results/demo/scorecard.csv", "--config scale=demo"]),
         (["figures/fig7.png", "--config", "scale=demo"], ["figures/fig7.png", "--config scale=paper"]),
+        (["figures/fig9.png"], ["figures/fig9.png", "fig8.png"]),
+        (["results/tables/table3"], ["results/tables/table3", "table3.csv"]),
         (["results/models/mnist-huge_vae-k1-s0.h5"], ["huge_vae", "vis_mem_vae"]),
     ],
 )

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from memvae.config import Row
 from memvae.errors import InputError
-from memvae.report import style
+from memvae.report import measures, style
 from memvae.report.canvas import GAP, GRID, Canvas, draw_images, mark, mosaic
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.origin import facts
@@ -164,7 +164,9 @@ def _figure7(layout: Layout, files: Files) -> Figure:
     file = found[0]
     top = file.array("layer0/top").T  # [3, classes]
     images = file.array("layer0/images")[top]  # [3, classes, D]
-    note = _note(layout, [file], f"{row.title}, seed {file.seed}, one z per test image")
+    counts = measures.used(file, "layer0")
+    use = f"{(counts > 0).sum()} of {counts.size} slots are in use (above {measures.USED_ABOVE} for some class)"
+    note = _note(layout, [file], f"{row.title}, seed {file.seed}, one z per test image; {use}")
     return slot_images(images, file.array("layer0/top_values").T, file.array("classes").tolist(), file.image, note)
 
 

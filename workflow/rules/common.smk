@@ -29,7 +29,9 @@ def configured():
 
 
 def check_targets(loaded):
-    """A target under another scale's root is refused with the option that it needs, an unknown run by its name."""
+    """A target under another scale's root is refused with the option that it needs, an unknown target or
+    run by its name."""
+    known = [*targets.all_files(loaded, extended=True), f"{loaded.figures}/rulegraph.png"]
     for word in sys.argv[1:]:
         parts = word.split("/")
         if parts[0] in ("results", "figures") and len(parts) > 1:
@@ -38,6 +40,9 @@ def check_targets(loaded):
                 raise InputError(
                     f"{word}: found scale={loaded.scale}, expected scale={scale}; add `--config scale={scale}`"
                 )
+            if (parts[0] == "figures" or "tables" in parts or parts[-1].startswith("scorecard")) and word not in known:
+                names = ", ".join(Path(path).name for path in known if path.endswith((".csv", ".png")))
+                raise InputError(f"{word}: found no such target, expected one of {names} (or .md, .tex, .pdf)")
             for name in (part.removesuffix(".h5") for part in parts):
                 if configuration.RUN_NAME.fullmatch(name):
                     loaded.spec(name)
