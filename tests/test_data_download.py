@@ -200,13 +200,13 @@ def test_only_https_homes_are_asked(place, home):
 def test_the_users_folder_comes_before_any_download(server, place, tmp_path, where):
     path = tmp_path / "folder" / where
     path.parent.mkdir(parents=True)
-    path.write_bytes(gzip.compress(CONTENT) if where.endswith(".gz") else CONTENT)
+    path.write_bytes(gzip.compress(CONTENT, mtime=0) if where.endswith(".gz") else CONTENT)
     download.fetch("some", "file.bin", entry_of(server, "good"), place, tmp_path / "folder")
     assert place.read_bytes() == CONTENT and server.handler.asked == []
 
 
 def test_a_gz_that_is_the_file_itself_is_not_unpacked(server, tmp_path):
-    packed = gzip.compress(CONTENT)
+    packed = gzip.compress(CONTENT, mtime=0)
     (tmp_path / "file.gz").write_bytes(packed)
     entry = {"sha256": hashlib.sha256(packed).hexdigest(), "homes": []}
     download.fetch("some", "file.gz", entry, tmp_path / "raw/file.gz", tmp_path)
@@ -231,13 +231,13 @@ def test_a_wrong_file_in_the_folder_is_refused_without_download(server, place, t
 
 
 def test_a_damaged_gz_in_the_folder_is_refused(server, place, tmp_path):
-    (tmp_path / "file.bin.gz").write_bytes(gzip.compress(CONTENT)[:-9])
+    (tmp_path / "file.bin.gz").write_bytes(gzip.compress(CONTENT, mtime=0)[:-9])
     assert "found no readable gz file" in refusal(entry_of(server, "good"), place, tmp_path)
 
 
 def test_a_gz_in_the_folder_that_unpacks_without_end_is_refused(server, place, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "LIMIT", 100_000)
-    (tmp_path / "file.bin.gz").write_bytes(gzip.compress(CONTENT))
+    (tmp_path / "file.bin.gz").write_bytes(gzip.compress(CONTENT, mtime=0))
     assert "more than 100,000 bytes" in refusal(entry_of(server, "good"), place, tmp_path)
 
 

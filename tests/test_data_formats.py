@@ -32,8 +32,8 @@ def refused(read, path, content, expected):
 
 
 def test_idx_files_are_read_as_written(tmp_path):
-    (tmp_path / "images").write_bytes(gzip.compress(idx(IMAGES)))
-    (tmp_path / "labels").write_bytes(gzip.compress(idx(LABELS)))
+    (tmp_path / "images").write_bytes(gzip.compress(idx(IMAGES), mtime=0))
+    (tmp_path / "labels").write_bytes(gzip.compress(idx(LABELS), mtime=0))
     np.testing.assert_array_equal(formats.idx_images(tmp_path / "images"), IMAGES)
     np.testing.assert_array_equal(formats.idx_labels(tmp_path / "labels"), LABELS)
     assert formats.idx_images(tmp_path / "images").flags.writeable
@@ -45,25 +45,31 @@ def test_idx_files_are_read_as_written(tmp_path):
         (idx(IMAGES), "no whole gzip file"),  # not packed
         (b"", "0 bytes"),
         (b"<html>", "no whole gzip file"),
-        (gzip.compress(idx(IMAGES))[:-1], "no whole gzip file"),
-        (gzip.compress(idx(IMAGES))[:60], "no whole gzip file"),
-        (gzip.compress(idx(IMAGES)) + b"more", "no whole gzip file"),
-        (gzip.compress(idx(IMAGES)) * 2, "226 bytes after the header"),
-        (gzip.compress(idx(IMAGES)[:10]), "10 bytes"),
-        (gzip.compress(idx(IMAGES)[:-1]), "104 bytes after the header, expected 105 for [7, 5, 3]"),
-        (gzip.compress(idx(IMAGES) + b"x"), "106 bytes after the header"),
-        (gzip.compress(idx(IMAGES, shape=(2**32 - 1,) * 3)), "105 bytes"),
-        (gzip.compress(idx(IMAGES[:0], shape=(0, 5, 3))), "0 bytes after the header"),
-        (gzip.compress(idx(IMAGES, magic=2052)), "magic number 2052"),
-        (gzip.compress(idx(LABELS) + b"padding"), "magic number 2049, expected 2051"),
+        (gzip.compress(idx(IMAGES), mtime=0)[:-1], "no whole gzip file"),
+        (gzip.compress(idx(IMAGES), mtime=0)[:60], "no whole gzip file"),
+        (gzip.compress(idx(IMAGES), mtime=0) + b"more", "no whole gzip file"),
+        (gzip.compress(idx(IMAGES), mtime=0) * 2, "226 bytes after the header"),
+        (gzip.compress(idx(IMAGES)[:10], mtime=0), "10 bytes"),
+        (gzip.compress(idx(IMAGES)[:-1], mtime=0), "104 bytes after the header, expected 105 for [7, 5, 3]"),
+        (gzip.compress(idx(IMAGES) + b"x", mtime=0), "106 bytes after the header"),
+        (gzip.compress(idx(IMAGES, shape=(2**32 - 1,) * 3), mtime=0), "105 bytes"),
+        (gzip.compress(idx(IMAGES[:0], shape=(0, 5, 3)), mtime=0), "0 bytes after the header"),
+        (gzip.compress(idx(IMAGES, magic=2052), mtime=0), "magic number 2052"),
+        (gzip.compress(idx(LABELS) + b"padding", mtime=0), "magic number 2049, expected 2051"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_a_malformed_idx_file_is_refused(tmp_path, content, expected):
     refused(formats.idx_images, tmp_path / "file.gz", content, expected)
 
 
 def test_images_are_no_labels(tmp_path):
-    refused(formats.idx_labels, tmp_path / "file.gz", gzip.compress(idx(IMAGES)), "magic number 2051, expected 2049")
+    refused(
+        formats.idx_labels,
+        tmp_path / "file.gz",
+        gzip.compress(idx(IMAGES), mtime=0),
+        "magic number 2051, expected 2049",
+    )
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -75,7 +81,7 @@ def test_a_missing_file_is_refused(tmp_path):
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_damaged_idx_file_is_never_read_as_other_images(data):
-    content = bytearray(gzip.compress(idx(IMAGES)))
+    content = bytearray(gzip.compress(idx(IMAGES), mtime=0))
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=4)):
         content[place] ^= data.draw(st.integers(1, 255))
     content = content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))]
