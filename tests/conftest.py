@@ -1,5 +1,18 @@
 """One thread per process: the tests run side by side, and results are those of a job (memvae/compute.py)."""
 
 import os
+from collections.abc import Iterator
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """float64 by default, for comparisons with the numpy reference."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

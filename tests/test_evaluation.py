@@ -24,19 +24,12 @@ from memvae.random import keyed
 from memvae.training.loop import Trained
 from memvae.training.state import Curves
 
+pytestmark = pytest.mark.usefixtures("double")
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 CPU = torch.device("cpu")
 VARIANTS = list(reference.NETWORKS)
 WITH_MEMORY = [name for name in VARIANTS if any(reference.NETWORKS[name]["slots"])]
 LATENT, PIXELS = 3, 12
-
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_num_threads(1)  # as a job; two threads on such small arrays, beside other tests, are many times slower
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def random_model(name: str) -> MemVAE:

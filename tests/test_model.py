@@ -19,19 +19,12 @@ from memvae.model.network import MemVAE, collect_statistics, sample_posterior
 from memvae.random import keyed
 from memvae.training.objective import objective
 
+pytestmark = pytest.mark.usefixtures("double")
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 VARIANTS = list(reference.NETWORKS)
 WITH_MEMORY = [name for name in VARIANTS if any(reference.NETWORKS[name]["slots"])]
 MLP = [name for name in WITH_MEMORY if reference.NETWORKS[name].get("composition", "mlp") == "mlp"]
 BATCH, SAMPLES = 9, 4
-
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_num_threads(1)  # as a job; two threads on such small arrays, beside other tests, are many times slower
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def network(name: str) -> Network:

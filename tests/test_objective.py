@@ -18,17 +18,10 @@ from memvae.model.network import Likelihood, MemVAE, Posterior
 from memvae.random import keyed
 from memvae.training.objective import draw_noise, log_ratio, log_weights, objective
 
+pytestmark = pytest.mark.usefixtures("double")
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 VARIANTS = list(reference.NETWORKS)
 BATCH, WEIGHT = 9, 0.1
-
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_num_threads(1)  # as a job; two threads on such small arrays, beside other tests, are many times slower
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def random_model(name: str) -> MemVAE:

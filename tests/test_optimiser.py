@@ -11,6 +11,7 @@ from torch import nn
 from memvae.config import Training
 from memvae.training.optimiser import LasagneAdam, learning_rate
 
+pytestmark = pytest.mark.usefixtures("double")
 MNIST = Training(
     samples=1,
     epochs=3000,
@@ -31,14 +32,6 @@ MNIST = Training(
 )
 UNCLIPPED = replace(MNIST, clip_norm=1e9, clip_element=1e9)
 FREY = replace(MNIST, epochs=1000, full_epochs=1000, batch_size=10)
-
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_num_threads(1)  # as a job; two threads on such small arrays, beside other tests, are many times slower
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def module(*shapes: tuple[int, ...]) -> nn.Module:

@@ -50,11 +50,6 @@ TRAINING = Training(
 BATCHES = 45 // 8  # of an epoch; five images are left over
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)  # as a job
-
-
 def spec(network: Network = NETWORK, seed: int = 0, **training) -> RunSpec:
     k = training.get("samples", 1)
     run = f"tiny-mem_vae-k{k}-s{seed}"
