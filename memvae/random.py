@@ -2,7 +2,6 @@
 
 import hashlib
 
-import numpy as np
 import torch
 
 
@@ -17,8 +16,3 @@ def seed_of(*key: int | str) -> int:
 def keyed(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator of its own for this key."""
     return torch.Generator(device).manual_seed(seed_of(*key))
-
-
-def keyed_numpy(*key: int | str) -> np.random.Generator:
-    """The same for numpy."""
-    return np.random.default_rng(seed_of(*key))

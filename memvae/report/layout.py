@@ -43,10 +43,6 @@ class Layout:
         except json.JSONDecodeError as error:
             raise InputError(f"{source}: found no JSON ({error}); expected scale, note and rows") from None
 
-    @property
-    def is_paper(self) -> bool:
-        return self.scale == PAPER_SCALE
-
 
 @dataclass(frozen=True)
 class RunFile:
