@@ -1,12 +1,31 @@
-"""The device and the number of threads of a job: a setting of the job, so that results never depend on `--cores`."""
+"""How a job computes: its device, threads, precision of products, and what is compiled. Never depends on `--cores`."""
 
 import os
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from memvae.errors import InputError
+from memvae.progress import say
 
-THREADS = 1  # per job; parallelism comes from more jobs
+THREADS = 1  # per job; parallelism comes from more jobs (docs/performance.md)
+PAYS_BACK = 120.0  # seconds of work on one core from which half a minute of compilation is worth its while
+COMPILERS = ("g++", "clang++", "c++")
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How the products and steps of a job are computed: results differ by rounding between modes."""
+
+    precision: str  # float32 | bf16
+    compiled: bool
+
+    def __str__(self) -> str:
+        return f"{self.precision} products, {'compiled' if self.compiled else 'eager'}"
 
 
 def set_up(threads: int = THREADS) -> torch.device:
@@ -23,3 +42,56 @@ def set_up(threads: int = THREADS) -> torch.device:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("MEMVAE_DEVICE: found cuda, but torch sees no GPU here; set it to cpu or leave it out")
     return torch.device(wanted)
+
+
+def mode(precision: str, device: torch.device, seconds: float) -> Mode:
+    """The mode of a piece of work that takes `seconds` on one core when it is not compiled.
+
+    bf16 becomes float32 where the processor has no instructions for it. MEMVAE_COMPILE=always or never overrides the
+    choice by length. Raises InputError for another value of it.
+    """
+    if precision == "bf16" and not _has_bf16(device):
+        say("precision: this processor has no bf16 instructions; products are in float32")
+        precision = "float32"
+    wanted = os.environ.get("MEMVAE_COMPILE") or "auto"
+    if wanted not in ("auto", "always", "never"):
+        raise InputError(f"MEMVAE_COMPILE: found {wanted!r}, expected auto, always or never")
+    found = device.type == "cuda" or any(shutil.which(name) for name in (os.environ.get("CXX", ""), *COMPILERS))
+    return Mode(precision, found and (wanted == "always" or (wanted == "auto" and seconds >= PAYS_BACK)))
+
+
+def products(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """In this context matrix products round their factors to bf16, where that is the precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` compiled at its first call; itself, with a word about it, where the compiler fails."""
+    import torch._dynamo as dynamo
+    import torch._inductor.config as inductor
+
+    dynamo.config.trace_autograd_ops = True  # the gradient inside the compiled step
+    inductor.compile_threads = THREADS
+    fast = torch.compile(function, fullgraph=True, dynamic=False)
+    chosen: list[Callable[..., Any]] = []
+
+    def call(*arguments: Any) -> Any:
+        if chosen:
+            return chosen[0](*arguments)
+        try:
+            result = fast(*arguments)
+        except (dynamo.exc.TorchDynamoException, RuntimeError) as error:
+            say(f"compiling failed, going on without ({str(error).strip().splitlines()[0][:150]})")
+            chosen.append(function)
+            return function(*arguments)
+        chosen.append(fast)
+        return result
+
+    return call
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))

@@ -26,10 +26,10 @@ RUN_NAME = re.compile(r"(?P<dataset>[a-z0-9_]+)-(?P<model>[a-z0-9_]+)-k(?P<k>[0-
 # Raise a stage's number when its results change: what was computed before it is then computed again.
 STAGES = {
     "prepare": 1,
-    "train": 1,
+    "train": 2,
     "classifier": 1,
     "parameters": 1,
-    "likelihood": 2,
+    "likelihood": 3,
     "generation": 1,
     "slots": 1,
     "imputation": 1,
@@ -80,6 +80,7 @@ class Training:
     reconstruction_weight: float
     reconstruction_draw: str  # shared | second
     curve_every: int
+    precision: str  # of matrix products: float32 | bf16
 
 
 @dataclass(frozen=True)

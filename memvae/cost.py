@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from itertools import pairwise
 
-from memvae.config import Config, Network
+from memvae.config import Config, Network, RunSpec
 from memvae.errors import InputError
 
 FLOPS = 45e9  # per second and core, products of this size in float32
@@ -34,9 +34,7 @@ def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
     train, test = (table.get(spec.dataset, 10000) for table in (TRAIN_IMAGES, TEST_IMAGES))
     settings = config.analyses.get(rule, {})
     if rule == "train":
-        steps = spec.training.epochs * (train // spec.training.batch_size)
-        per_step = 3 * spec.training.batch_size * (encoder + spec.training.samples * decoder) / FLOPS + STEP_OVERHEAD
-        return START + steps * per_step
+        return START + training_seconds(spec, train)
     if rule == "likelihood":
         images = settings["images"] or test
         samples = max(settings["samples"], settings["more_samples"].get(spec.dataset, 0))
@@ -47,6 +45,14 @@ def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
         noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
         return START + noises * settings["iterations"] * test * (encoder + decoder) / FLOPS
     return START + settings["steps"] * 2.5e-4 + 1.2e-3 * train
+
+
+def training_seconds(spec: RunSpec, images: int) -> float:
+    """Seconds of a training on one core, not compiled."""
+    encoder, decoder = _products(spec.network)
+    training = spec.training
+    per_step = 3 * training.batch_size * (encoder + training.samples * decoder) / FLOPS + STEP_OVERHEAD
+    return training.epochs * (images // training.batch_size) * per_step
 
 
 def announcement(config: Config, jobs: Jobs) -> str:

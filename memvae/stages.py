@@ -122,7 +122,7 @@ def likelihood(arguments: Arguments) -> None:
         work.arrays |= dict(zip(names, values, strict=False))
         train = torch.from_numpy(work.data.pixels("train")[: settings["train_images"]])
         if work.loaded.spec.training.binarise == "each_epoch":
-            train = binarised(train, work.keyed("train images"))
+            train = binarised(train, work.keyed("train images")).float()
         for split, x in (("test", test), ("train", train.to(work.device))):
             parts = bound_parts(model, x, settings["bound_draws"], (seed, f"bound of {split} images"))
             work.arrays |= {f"{split}/{name}": value for name, value in vars(parts).items()}

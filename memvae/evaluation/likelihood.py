@@ -68,8 +68,8 @@ def bound_parts(model: MemVAE, x: Tensor, draws: int, key: Key) -> Parts:
 
 def _log_terms(model: MemVAE, x: Tensor, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x|z) and log q(z|x) - log p(z). x: [B, D], noise: [K, B, Z] -> [K, B] each."""
-    likelihood = model.decode(sample_posterior(posterior, noise).flatten(0, 1))
-    return likelihood.log_density(x), log_ratio(posterior, noise)
+    z = sample_posterior(posterior, noise)
+    return model.decode(z.flatten(0, 1)).log_density(x), log_ratio(posterior, noise, z)
 
 
 def _chunks(samples: list[int], key: Key, latent: int, device: torch.device) -> Iterator[Tensor]:

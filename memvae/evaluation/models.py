@@ -31,6 +31,7 @@ def save(path: Path, trained: Trained, spec: RunSpec, data_sha256: str, device: 
         "spec": spec.to_json(),
         "epoch": spec.training.epochs,
         "data_sha256": data_sha256,
+        "computed": trained.computed,
         **store.provenance(device.type),
     }
     store.write(path, "model", {**arrays, **trained.curves.arrays()}, attributes)

@@ -3,6 +3,8 @@
 A layer normalises by one of three statistics, chosen for the whole model with `use_statistics`:
 `batch` (of the rows at hand: training), `collected` (stored ones: evaluation), `collect` (of the rows at hand, which it
 stores).
+
+Products of matrices may run in bf16 (compute.products); what follows a product is in the type of its input.
 """
 
 from collections.abc import Callable
@@ -52,7 +54,7 @@ class DenseBatchNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(units))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        n = self.normalise(self.dense(h))
+        n = self.normalise(self.dense(h).to(h.dtype))
         return torch.relu(torch.addcmul(self.beta, self.gamma, n)), n
 
 
@@ -73,11 +75,11 @@ class Memory(nn.Module):
 
     def preferences(self, h_g: Tensor) -> Tensor:
         """h_a, the preference value of each slot."""
-        return self.attention(torch.addmm(self.c, h_g, self.C))
+        return self.attention(torch.addmm(self.c, h_g, self.C).to(h_g.dtype))
 
     def forward(self, h_g: Tensor, disabled: bool = False) -> Tensor:
         """h_out; `disabled` sets h_m to ones (Figure 6)."""
-        h_m = torch.ones_like(h_g) if disabled else self.preferences(h_g) @ self.M
+        h_m = torch.ones_like(h_g) if disabled else (self.preferences(h_g) @ self.M).to(h_g.dtype)
         return self.compose(h_g, h_m)
 
 

@@ -106,11 +106,13 @@ class MemVAE(nn.Module):
             h, n = layer(h)
             normalised.append(n)
             hidden.append(h)
-        return Posterior(self.posterior_mean(h), self.posterior_log_variance(h), normalised, hidden)
+        mean, log_variance = (head(h).to(h.dtype) for head in (self.posterior_mean, self.posterior_log_variance))
+        return Posterior(mean, log_variance, normalised, hidden)
 
     def decode(self, z: Tensor, disabled: int = 0) -> Likelihood:
         """p(x|z). z: [N, Z]. The first `disabled` memories, counted from the data, give h_m = 1 (Figure 6)."""
-        h, hidden = z, list[Tensor]()
+        h = z
+        hidden: list[Tensor] = []
         for level in reversed(range(len(self.decoder))):
             h, _ = self.decoder[level](h)
             if memory := self.memory_of(level):
@@ -121,7 +123,8 @@ class MemVAE(nn.Module):
     def likelihood(self, h: Tensor, hidden: list[Tensor] | None = None) -> Likelihood:
         """The output layer. h: [N, H], the decoder layer next to the data."""
         gaussian = self.network.likelihood == "gaussian"
-        return Likelihood(self.output(h), self.output_log_variance(h) if gaussian else None, hidden or [])
+        log_variance = self.output_log_variance(h).to(h.dtype) if gaussian else None
+        return Likelihood(self.output(h).to(h.dtype), log_variance, hidden or [])
 
     def generative_information(self, z: Tensor) -> dict[int, Tensor]:
         """h_g of every layer with memory, by level. z: [N, Z] -> [N, H] each."""

@@ -3,22 +3,24 @@
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from memvae import compute, cost
 from memvae.config import RunSpec
 from memvae.errors import InputError
 from memvae.model.network import MemVAE, collect_statistics
-from memvae.progress import Progress, Report, say
+from memvae.progress import Progress
 from memvae.random import keyed
 from memvae.training import state as training_state
 from memvae.training.objective import draw_noise, objective
-from memvae.training.optimiser import LasagneAdam, learning_rate
+from memvae.training.optimiser import learning_rate
 from memvae.training.state import Curves
+from memvae.training.step import Step
 
 SAVE_SECONDS = float(os.environ.get("MEMVAE_SAVE_SECONDS", "10"))  # between two states on disk; 18.6 MB for MEM-VAE
 EVALUATION_ROWS = 1000  # images at a time in a curve's point
@@ -26,10 +28,11 @@ EVALUATION_ROWS = 1000  # images at a time in a curve's point
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its collected statistics, and its learning curves."""
+    """A model with its collected statistics, its learning curves, and the mode its steps were computed in."""
 
     model: MemVAE
     curves: Curves
+    computed: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,6 @@ def train(
     state: Path,
     device: torch.device,
     save_seconds: float = SAVE_SECONDS,
-    report: Report = say,
 ) -> Trained:
     """Trains to the last epoch, from the state file where there is one.
 
@@ -58,16 +60,16 @@ def train(
     with training_state.lock(state):
         generator = keyed(spec.seed, "training", device=device)
         model = MemVAE(spec.network).initialise(keyed(spec.seed, "weights")).to(device)
-        optimiser = LasagneAdam(model, spec.training)
-        done, curves = training_state.resume(state, spec, data.sha256, model, optimiser, generator)
-        if done:
-            report(f"{spec.run}: continues after epoch {done} from {state.name}")
+        mode = compute.mode(spec.training.precision, device, cost.training_seconds(spec, len(data.train)))
+        step = Step(model, replace(spec.training, precision=mode.precision), mode.compiled)
+        start = training_state.resume(state, spec, data.sha256, model, step.optimiser, generator, str(mode))
+        done, curves = start.epochs, start.curves
         train_x, test_x = (torch.from_numpy(x).to(device) for x in (data.train, data.test))
         progress = Progress(f"{spec.run} epoch", spec.training.epochs, done)
         saved = time.monotonic()
         for epoch in range(done + 1, spec.training.epochs + 1):
             x = binarised(train_x, generator) if spec.training.binarise == "each_epoch" else train_x
-            bound = _train_epoch(model, optimiser, x, spec, epoch, generator)
+            bound = _train_epoch(step, x, spec, epoch, generator)
             if not np.isfinite(bound):
                 raise InputError(
                     f"{spec.run}: the bound of epoch {epoch} is {bound}, expected a finite number; the state of an "
@@ -78,18 +80,18 @@ def train(
             detail = f"train {bound:.2f}"
             last = epoch == spec.training.epochs
             if epoch == 1 or epoch % spec.training.curve_every == 0 or last:
-                _add_point(model, x, test_x, spec, epoch, curves)
+                _add_point(model, x.to(train_x.dtype), test_x, spec, epoch, curves)
                 detail += f", test {curves.test_bound[-1]:.2f}"
             if last or time.monotonic() - saved >= save_seconds:
-                training_state.save(state, spec, data.sha256, model, optimiser, generator, epoch, curves)
+                training_state.save(state, spec, data.sha256, model, step.optimiser, generator, epoch, curves, start.computed)
                 saved = time.monotonic()
             progress.step(detail, always=True)
-    return Trained(model.use_statistics("collected"), curves)
+    return Trained(model.use_statistics("collected"), curves, start.computed)
 
 
 def binarised(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """x ~ Bernoulli(pixel), float32, of the same shape."""
-    return (torch.rand(pixels.shape, generator=generator, device=pixels.device) < pixels).to(pixels.dtype)
+    """x ~ Bernoulli(pixel), bool, of the same shape."""
+    return torch.rand(pixels.shape, generator=generator, device=pixels.device) < pixels
 
 
 @torch.no_grad()
@@ -102,15 +104,13 @@ def mean_bound(model: MemVAE, x: Tensor, samples: int, generator: torch.Generato
     return total / len(x)
 
 
-def _train_epoch(
-    model: MemVAE, optimiser: LasagneAdam, x: Tensor, spec: RunSpec, epoch: int, generator: torch.Generator
-) -> float:
-    """One pass in a fresh order; a last incomplete batch is dropped.
+def _train_epoch(step: Step, x: Tensor, spec: RunSpec, epoch: int, generator: torch.Generator) -> float:
+    """One pass in a fresh order; a last incomplete batch is dropped. A GPU is waited for once, at the end.
 
     Returns the mean L_K over the steps, or NaN when the weights after the last step are no longer finite.
     """
     training, latent = spec.training, spec.network.latent
-    model.use_statistics("batch")
+    step.model.use_statistics("batch")
     rate = learning_rate(training, epoch)
     second_draw = training.reconstruction_draw == "second"
     order = torch.randperm(len(x), generator=generator, device=x.device)
@@ -119,11 +119,8 @@ def _train_epoch(
     for rows in batches:
         noise = draw_noise(training.samples, len(rows), latent, generator)
         second = draw_noise(training.samples, len(rows), latent, generator) if second_draw else None
-        result = objective(model, x[rows], noise, training.reconstruction_weight, second)
-        result.loss.backward()
-        optimiser.step(rate)
-        total += result.bound.detach()
-    finite = all(parameter.isfinite().all() for parameter in optimiser.parameters)
+        total += step(x[rows], noise, rate, second)
+    finite = torch.stack([parameter.isfinite().all() for parameter in step.optimiser.parameters]).all()
     return total.item() / len(batches) if finite else math.nan
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from memvae.model.densities import LOG_2PI, log_mean_exp, standard_normal_log_density
 from memvae.model.layers import normalise
-from memvae.model.network import Likelihood, MemVAE, Posterior, sample_posterior
+from memvae.model.network import MemVAE, Posterior, sample_posterior
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ def objective(model: MemVAE, x: Tensor, noise: Tensor, weight: float, second_noi
     and saves a decoder pass. `second_noise` restores it.
     """
     posterior = model.encode(x)
-    likelihood = model.decode(sample_posterior(posterior, noise).flatten(0, 1))
-    log_w = log_weights(x, posterior, likelihood, noise)  # [K, B]
+    z = sample_posterior(posterior, noise)
+    likelihood = model.decode(z.flatten(0, 1))
+    log_w = likelihood.log_density(x) - log_ratio(posterior, noise, z)  # [K, B]: log p(x, z_k) - log q(z_k|x)
     bound = (log_w.squeeze(0) if len(log_w) == 1 else log_mean_exp(log_w)).mean()
     if weight == 0 or not model.network.has_memory:
         return Objective(bound, bound.new_zeros(()))
@@ -41,15 +42,8 @@ def objective(model: MemVAE, x: Tensor, noise: Tensor, weight: float, second_noi
     return Objective(bound, weight * local_error(posterior.normalised, likelihood.hidden, len(noise)))
 
 
-def log_weights(x: Tensor, posterior: Posterior, likelihood: Likelihood, noise: Tensor) -> Tensor:
-    """log p(x, z_k) - log q(z_k|x): [K, B]."""
-    log_px = likelihood.log_density(x)
-    return log_px - log_ratio(posterior, noise)
-
-
-def log_ratio(posterior: Posterior, noise: Tensor) -> Tensor:
-    """log q(z|x) - log p(z) of z = mu + sigma eps: the sampled KL term. noise: [K, B, Z] -> [K, B]."""
-    z = sample_posterior(posterior, noise)
+def log_ratio(posterior: Posterior, noise: Tensor, z: Tensor) -> Tensor:
+    """log q(z|x) - log p(z) of z = mu + sigma eps: the sampled KL term. noise, z: [K, B, Z] -> [K, B]."""
     log_qz = -0.5 * (LOG_2PI + posterior.log_variance + noise**2).sum(-1)
     return log_qz - standard_normal_log_density(z)
 

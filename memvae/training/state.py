@@ -41,6 +41,15 @@ def path_of(model: Path) -> Path:
     return model.with_suffix(".state.h5")
 
 
+@dataclass(frozen=True)
+class Progressed:
+    """Where a training stands: whole epochs done, the curves so far, and the modes it was computed in."""
+
+    epochs: int
+    curves: Curves
+    computed: str
+
+
 @contextmanager
 def lock(state: Path) -> Iterator[None]:
     """Holds `<state>.lock`; raises InputError when another process trains into the same state."""
@@ -65,6 +74,7 @@ def save(
     generator: torch.Generator,
     epoch: int,
     curves: Curves,
+    computed: str,
 ) -> None:
     """Writes all that the rest of the training depends on, after `epoch` whole epochs."""
     first, second = optimiser.moments()
@@ -77,29 +87,36 @@ def save(
         "data_sha256": data_sha256,
         "epoch": epoch,
         "step": optimiser.steps,
+        "computed": computed,
         **store.provenance(generator.device.type),
     }
     store.write(path, "state", arrays, attributes, compress=False)
 
 
 def resume(
-    path: Path, spec: RunSpec, data_sha256: str, model: MemVAE, optimiser: LasagneAdam, generator: torch.Generator
-) -> tuple[int, Curves]:
-    """Takes up the state at `path`, if there is one of this specification and data: (epochs done, curves).
+    path: Path,
+    spec: RunSpec,
+    data_sha256: str,
+    model: MemVAE,
+    optimiser: LasagneAdam,
+    generator: torch.Generator,
+    mode: str,
+) -> Progressed:
+    """Takes up the state at `path`, if there is one of this specification and data. mode: of the steps to come.
 
     A state of other settings, or one that cannot be read, is renamed to `<state>.aside-<n>` and said so.
     """
     if not path.exists():
-        return 0, Curves()
+        return Progressed(0, Curves(), mode)
     try:
         stored = store.read(path, "state")
     except InputError as error:
         _set_aside(path, str(error))
-        return 0, Curves()
+        return Progressed(0, Curves(), mode)
     wanted = {"spec": json.loads(spec.to_json()), "data_sha256": data_sha256, "device": generator.device.type}
     if different := [key for key, value in wanted.items() if stored.attributes.get(key) != value]:
         _set_aside(path, f"it belongs to another {' and '.join(different)}")
-        return 0, Curves()
+        return Progressed(0, Curves(), mode)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
     moments = [
         {name: torch.from_numpy(value) for name, value in stored.group(f"adam/{which}").items()}
@@ -107,7 +124,12 @@ def resume(
     ]
     optimiser.load(int(stored.attributes["step"]), *moments)
     generator.set_state(torch.from_numpy(stored.arrays["generator"]))
-    return int(stored.attributes["epoch"]), Curves(**{k: v.tolist() for k, v in stored.group("curves").items()})
+    epochs, computed = int(stored.attributes["epoch"]), str(stored.attributes["computed"])
+    say(f"{spec.run}: continues after epoch {epochs} from {path.name}")
+    if not computed.endswith(mode):
+        say(f"{spec.run}: until now {computed}, from now on {mode}: the weights differ by rounding")
+        computed = f"{computed}; from epoch {epochs + 1} {mode}"
+    return Progressed(epochs, Curves(**{k: v.tolist() for k, v in stored.group("curves").items()}), computed)
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:
