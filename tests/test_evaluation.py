@@ -406,6 +406,7 @@ TRAINING = Training(
     reconstruction_weight=0.1,
     reconstruction_draw="shared",
     curve_every=1,
+    precision="float32",
 )
 SPEC = RunSpec("tiny-mem_vae-k1-s0", "tiny", "tiny", "MEM-VAE", 0, Network(**reference.NETWORKS["mem_vae"]), TRAINING)
 
