@@ -12,7 +12,7 @@ import torch
 from memvae.errors import InputError
 from memvae.progress import say
 
-THREADS = 1  # per job; parallelism comes from more jobs (docs/performance.md)
+THREADS = "MEMVAE_THREADS"  # of a job: 1 without it, for more jobs make better use of cores (docs/performance.md)
 PAYS_BACK = 120.0  # seconds of work on one core from which half a minute of compilation is worth its while
 COMPILERS = ("g++", "clang++", "c++")
 
@@ -23,17 +23,22 @@ class Mode:
 
     precision: str  # float32 | bf16
     compiled: bool
+    threads: int = 1
 
     def __str__(self) -> str:
-        return f"{self.precision} products, {'compiled' if self.compiled else 'eager'}"
+        threads = f", {self.threads} threads" if self.threads > 1 else ""
+        return f"{self.precision} products, {'compiled' if self.compiled else 'eager'}{threads}"
 
 
-def set_up(threads: int = THREADS) -> torch.device:
+PLAIN = Mode("float32", compiled=False)
+
+
+def set_up() -> torch.device:
     """Sets threads and denormal handling; the device is the environment variable MEMVAE_DEVICE, or what there is.
 
-    Raises InputError when a device is asked for that is not there.
+    Raises InputError when a device is asked for that is not there, or MEMVAE_THREADS is no number.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(_threads())
     torch.set_flush_denormal(True)  # Adam's fading moments become denormal numbers, which are slow
     torch.backends.cuda.matmul.allow_tf32 = False
     wanted = os.environ.get("MEMVAE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -57,7 +62,8 @@ def mode(precision: str, device: torch.device, seconds: float) -> Mode:
     if wanted not in ("auto", "always", "never"):
         raise InputError(f"MEMVAE_COMPILE: found {wanted!r}, expected auto, always or never")
     found = device.type == "cuda" or any(shutil.which(name) for name in (os.environ.get("CXX", ""), *COMPILERS))
-    return Mode(precision, found and (wanted == "always" or (wanted == "auto" and seconds >= PAYS_BACK)))
+    compiled = found and (wanted == "always" or (wanted == "auto" and seconds >= PAYS_BACK))
+    return Mode(precision, compiled, _threads())
 
 
 def products(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -71,7 +77,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch._inductor.config as inductor
 
     dynamo.config.trace_autograd_ops = True  # the gradient inside the compiled step
-    inductor.compile_threads = THREADS
+    inductor.compile_threads = 1  # its helper processes would take other jobs' cores
     fast = torch.compile(function, fullgraph=True, dynamic=False)
     chosen: list[Callable[..., Any]] = []
 
@@ -88,6 +94,13 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return call
+
+
+def _threads() -> int:
+    wanted = os.environ.get(THREADS) or "1"
+    if not wanted.isdigit() or int(wanted) < 1:
+        raise InputError(f"{THREADS}: found {wanted!r}, expected a number from 1")
+    return int(wanted)
 
 
 def _has_bf16(device: torch.device) -> bool:

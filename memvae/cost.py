@@ -30,7 +30,6 @@ def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
     if rule not in RULES_WITH_COST:
         return START
     spec = config.spec(wildcards["run"])
-    encoder, decoder = _products(spec.network)
     train, test = (table.get(spec.dataset, 10000) for table in (TRAIN_IMAGES, TEST_IMAGES))
     settings = config.analyses.get(rule, {})
     if rule == "train":
@@ -38,12 +37,11 @@ def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
     if rule == "likelihood":
         images = settings["images"] or test
         samples = max(settings["samples"], settings["more_samples"].get(spec.dataset, 0))
-        return (
-            START + (images * samples + settings["bound_draws"] * (test + settings["train_images"])) * decoder / FLOPS
-        )
+        draws = images * samples + settings["bound_draws"] * (test + settings["train_images"])
+        return START + decoding_seconds(spec.network, draws)
     if rule == "imputation":
         noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
-        return START + noises * settings["iterations"] * test * (encoder + decoder) / FLOPS
+        return START + passing_seconds(spec.network, noises * settings["iterations"] * test)
     return START + settings["steps"] * 2.5e-4 + 1.2e-3 * train
 
 
@@ -53,6 +51,16 @@ def training_seconds(spec: RunSpec, images: int) -> float:
     training = spec.training
     per_step = 3 * training.batch_size * (encoder + training.samples * decoder) / FLOPS + STEP_OVERHEAD
     return training.epochs * (images // training.batch_size) * per_step
+
+
+def decoding_seconds(network: Network, rows: int) -> float:
+    """Seconds of the decoder's passes over so many rows on one core, not compiled."""
+    return rows * _products(network)[1] / FLOPS
+
+
+def passing_seconds(network: Network, rows: int) -> float:
+    """Seconds of so many images' ways through encoder and decoder on one core, not compiled."""
+    return rows * sum(_products(network)) / FLOPS
 
 
 def announcement(config: Config, jobs: Jobs) -> str:

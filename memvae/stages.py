@@ -109,6 +109,7 @@ def likelihood(arguments: Arguments) -> None:
     """estimate the log-likelihood of the test images, and the parts of the bound"""
     import torch
 
+    from memvae import cost as costs
     from memvae.evaluation.likelihood import bound_parts, log_likelihood
     from memvae.training.loop import binarised
 
@@ -117,7 +118,8 @@ def likelihood(arguments: Arguments) -> None:
         test = work.tensor(work.data.test_binary)
         images = settings["images"] or len(test)
         samples = [k for k in (settings["samples"], settings["more_samples"]) if k]
-        values = log_likelihood(model, test[:images], samples, (seed, "log-likelihood of test images"))
+        mode = work.mode(costs.decoding_seconds(work.loaded.spec.network, images * max(samples)))
+        values = log_likelihood(model, test[:images], samples, (seed, "log-likelihood of test images"), mode)
         names = ("test/log_likelihood", "test/log_likelihood_more")
         work.arrays |= dict(zip(names, values, strict=False))
         train = torch.from_numpy(work.data.pixels("train")[: settings["train_images"]])
@@ -148,6 +150,7 @@ def slots(arguments: Arguments) -> None:
 
 def imputation(arguments: Arguments) -> None:
     """complete images with missing pixels, and let the classifier read them"""
+    from memvae import cost as costs
     from memvae.data import corruption
     from memvae.evaluation.classifier import load_classifier
     from memvae.evaluation.imputation import impute
@@ -160,12 +163,14 @@ def imputation(arguments: Arguments) -> None:
         shown = settings["shown"]
         work.arrays |= {"labels": labels, "truth": work.data.pixels("test")[:shown]}
         noises = corruption.noises(settings)
+        passes = len(noises) * settings["iterations"] * len(x)
+        mode = work.mode(costs.passing_seconds(spec.network, passes))
         for noise in noises:
             missing = work.tensor(corruption.missing(noise, len(x), work.data.image, spec.seed))
             start = work.tensor(corruption.starting_values(noise, len(x), work.data.image, spec.seed))
             key = (spec.seed, f"{spec.run} {noise.name}")
             completed, error = impute(
-                work.loaded.model, x, missing, start, settings["iterations"], settings["batch_size"], key
+                work.loaded.model, x, missing, start, settings["iterations"], settings["batch_size"], key, mode
             )
             work.arrays |= {
                 f"{noise.name}/error": error,
@@ -272,6 +277,14 @@ class _Analysis:
         import torch
 
         return torch.from_numpy(values).to(self.device)
+
+    def mode(self, seconds: float) -> Any:
+        """How the network's passes are computed, which would take so many seconds when not compiled."""
+        from memvae import compute
+
+        mode = compute.mode(self.settings["precision"], self.device, seconds)
+        self.attributes["computed"] = str(mode)
+        return mode
 
     def keyed(self, purpose: str) -> Any:
         from memvae.random import keyed

@@ -4,6 +4,7 @@ Random draws are keyed, so a test makes them again from the key that the module 
 test_model.py: float64 on both sides, in another order of summation.
 """
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from scipy import special, stats
 from sklearn import datasets
 
-from memvae import store
+from memvae import compute, store
 from memvae.config import Network, RunSpec, Training
 from memvae.errors import InputError
 from memvae.evaluation import classifier, imputation, likelihood, models, probing, slots
@@ -69,11 +70,13 @@ def test_log_likelihood_equals_the_reference(name):
         np.testing.assert_allclose(values, expected, **CLOSE)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 333, 1000])
-def test_log_likelihood_does_not_depend_on_the_size_of_a_chunk(monkeypatch, rows):
-    model, x = random_model("mem_vae"), images(2)
+@pytest.mark.parametrize(("chunk", "rows"), [(1, 1), (7, 7), (333, 333), (1000, 1000), (500, 1000), (40, 10**6)])
+def test_log_likelihood_does_not_depend_on_the_size_of_a_chunk(monkeypatch, chunk, rows):
+    """Nor on how many images are decoded together, as on a GPU."""
+    model, x = random_model("mem_vae"), images(3)
     expected = likelihood.log_likelihood(model, x, [40, 1100], (0, "test"))
-    monkeypatch.setattr(likelihood, "ROWS", rows)
+    monkeypatch.setattr(likelihood, "CHUNK", chunk)
+    monkeypatch.setattr(likelihood, "ROWS", {"cpu": rows})
     np.testing.assert_allclose(likelihood.log_likelihood(model, x, [40, 1100], (0, "test")), expected, rtol=1e-12)
 
 
@@ -113,6 +116,56 @@ def test_log_likelihood_of_a_float32_model_is_accurate_to_a_thousandth():
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+def float32_model(name: str) -> MemVAE:
+    """As models are used, with the weights of `random_model`."""
+    single = MemVAE(Network(**reference.NETWORKS[name])).float()
+    single.load_state_dict(random_model(name).state_dict())
+    return single.use_statistics("collected")
+
+
+@pytest.mark.parametrize("samples", [30, 1100])
+def test_with_bf16_products_the_largest_weights_are_scored_again_in_float32(monkeypatch, samples):
+    """With all of them kept nothing of bf16 is left; with some of them little; with none of them more."""
+    torch.set_default_dtype(torch.float32)
+    model, x, bf16 = float32_model("mem_vae"), images(8).float(), compute.Mode("bf16", False)
+    (exact,) = likelihood.log_likelihood(model, x, [samples], (0, "test"))
+    off = {}
+    for kept in (2000, 25, 1):
+        monkeypatch.setattr(likelihood, "RESCORED", kept)
+        off[kept] = np.abs(likelihood.log_likelihood(model, x, [samples], (0, "test"), bf16)[0] - exact).mean()
+    assert off[2000] < 2e-6  # float32, in another order
+    assert off[2000] < off[25] < off[1] < 0.02
+
+
+def test_the_largest_weights_are_found_whatever_the_order_of_the_draws():
+    """Ten chunks of three images: kept are the five largest of each image, with their draws."""
+    log_w, noise = torch.randn(50, 3, generator=keyed(0, "w")), torch.randn(50, 3, LATENT, generator=keyed(0, "n"))
+    sums = likelihood._LogSum(noise[0], 5)
+    for start in range(0, 50, 5):
+        sums.add(log_w[start : start + 5], noise[start : start + 5])
+    value, order = log_w.topk(5, dim=0)
+    assert torch.equal(sums.best, value)
+    assert torch.equal(sums.noise, torch.stack([noise[order[:, image], image] for image in range(3)], dim=1))
+    np.testing.assert_allclose(sums.total(sums.best), torch.logsumexp(log_w, 0), rtol=1e-12)
+
+
+def test_memory_does_not_grow_with_k(monkeypatch):
+    """What is alive at any time: tensors of a block and of a chunk, none of K."""
+    largest = 0
+    terms = likelihood._log_terms
+
+    def watched(model, x, posterior, noise):
+        nonlocal largest
+        largest = max(largest, *(value.numel() for value in gc.get_objects() if type(value) is torch.Tensor))
+        return terms(model, x, posterior, noise)
+
+    monkeypatch.setattr(likelihood, "_log_terms", watched)
+    monkeypatch.setattr(likelihood, "BLOCK", 100)
+    monkeypatch.setattr(likelihood, "CHUNK", 50)
+    likelihood.log_likelihood(random_model("mem_vae"), images(1), [2000], (0, "test"))
+    assert largest == 100 * LATENT  # a block's draws
+
+
 @pytest.mark.parametrize("name", ["vae", "mem_vae", "gaussian_memory"])
 def test_parts_of_the_bound_equal_the_reference(name):
     model, x, draws = random_model(name), images(6), 10
@@ -132,7 +185,7 @@ def test_parts_of_the_bound_equal_the_reference(name):
 def test_parts_of_the_bound_do_not_depend_on_the_size_of_a_chunk(monkeypatch, rows):
     model, x = random_model("mem_vae"), images(7)
     expected = likelihood.bound_parts(model, x, 10, (0, "test"))
-    monkeypatch.setattr(likelihood, "ROWS", rows)
+    monkeypatch.setattr(likelihood, "ROWS", {"cpu": rows})
     np.testing.assert_allclose(likelihood.bound_parts(model, x, 10, (0, "test")).bound, expected.bound, rtol=1e-12)
 
 
@@ -413,7 +466,7 @@ SPEC = RunSpec("tiny-mem_vae-k1-s0", "tiny", "tiny", "MEM-VAE", 0, Network(**ref
 
 def saved(path, spec: RunSpec = SPEC) -> Trained:
     model = reference.randomise(MemVAE(SPEC.network).float(), keyed(6, "model"))
-    trained = Trained(model, Curves([1, 2, 3], [-3.0, -2.0, -1.0], [1, 3], [-4.0, -2.0], [-3.5, -1.5]))
+    trained = Trained(model, Curves([1, 2, 3], [-3.0, -2.0, -1.0], [1, 3], [-4.0, -2.0], [-3.5, -1.5]), "float32")
     models.save(path, trained, spec, "d" * 64, CPU)
     return trained
 

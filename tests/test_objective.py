@@ -54,7 +54,7 @@ def test_log_weights_of_each_image_and_sample_equal_the_reference(samples):
     model, x, eps = random_model("mem_vae"), images(), noise(samples)
     posterior = model.encode(x)
     z = posterior.mean + torch.exp(posterior.log_variance / 2) * eps
-    found = log_weights(x, posterior, model.decode(z.flatten(0, 1)), eps)
+    found = log_weights(x, posterior, model.decode(z.flatten(0, 1)), eps, z)
     expected = reference.log_weights(reference.parameters_of(model), x.numpy(), eps.numpy())
     assert found.shape == (samples, BATCH)
     np.testing.assert_allclose(found.detach(), expected, **CLOSE)
@@ -66,7 +66,7 @@ def test_log_ratio_is_the_difference_of_two_scipy_densities():
     mean, deviation = q.mean.detach().numpy(), np.exp(q.log_variance.detach().numpy() / 2)
     z = mean + deviation * eps.numpy()
     expected = (stats.norm(mean, deviation).logpdf(z) - stats.norm.logpdf(z)).sum(-1)
-    np.testing.assert_allclose(log_ratio(q, eps).detach(), expected, **CLOSE)
+    np.testing.assert_allclose(log_ratio(q, eps, torch.from_numpy(z)).detach(), expected, **CLOSE)
 
 
 @pytest.mark.parametrize("samples", [1, 5])
@@ -143,7 +143,7 @@ def test_bound_grows_with_k(name):
     model, x = random_model(name).use_statistics("collected"), images()
     posterior, eps = model.encode(x), noise(6)
     z = posterior.mean + torch.exp(posterior.log_variance / 2) * eps
-    log_w = log_weights(x, posterior, model.decode(z.flatten(0, 1)), eps)
+    log_w = log_weights(x, posterior, model.decode(z.flatten(0, 1)), eps, z)
 
     def mean_bound(k: int) -> torch.Tensor:
         subsets = torch.combinations(torch.arange(6), k)

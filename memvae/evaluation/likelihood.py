@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memvae import compute
 from memvae.model.network import MemVAE, Posterior, sample_posterior
 from memvae.progress import Progress
 from memvae.random import keyed
@@ -17,8 +18,10 @@ from memvae.training.objective import log_ratio
 
 Key = tuple[int | str, ...]  # what the draws are for; image and block are added
 
-ROWS = 500  # decoded at a time: their activations fit a core's cache
 BLOCK = 1000  # samples of one image that are drawn from one generator
+CHUNK = 500  # of a block's samples decoded at a time: their activations fit a core's cache
+ROWS = {"cpu": CHUNK, "cuda": 50_000}  # decoded at a time, of one image or of several
+RESCORED = 100  # largest weights of an image that are computed again in float32 where products are in bf16
 
 
 @dataclass(frozen=True)
@@ -31,31 +34,69 @@ class Parts:
 
 
 @torch.no_grad()
-def log_likelihood(model: MemVAE, x: Tensor, samples: list[int], key: Key) -> list[np.ndarray]:
+def log_likelihood(
+    model: MemVAE, x: Tensor, samples: list[int], key: Key, mode: compute.Mode = compute.PLAIN
+) -> list[np.ndarray]:
     """L_K of each image for each K of `samples` (all from the same draws): one float64 array [N] per K.
 
     x: [N, D]; L_K = log 1/K sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z|x). Sums in float64. key: of the draws.
+    mode: of the decoder's passes. With bf16 products the `RESCORED` largest weights of each image, which make up nearly
+    the whole sum, are computed again in float32. Memory does not grow with K.
     """
+    log_weights = compute.compiled(_log_weights) if mode.compiled else _log_weights
+    kept = RESCORED if mode.precision == "bf16" else 0
     values = np.empty((len(samples), len(x)))
     progress = Progress(f"{key[-1]}, image", len(x))
-    for i, image in enumerate(x):
-        posterior = model.encode(image[None])
-        total = torch.full((), -torch.inf, dtype=torch.float64)
+    step = max(ROWS[x.device.type] // CHUNK, 1)
+    for start in range(0, len(x), step):
+        images = x[start : start + step]
+        posterior = model.encode(images)
+        q = posterior.mean, posterior.log_variance
+        sums = _LogSum(posterior.mean, kept)
         done = 0
-        for noise in _chunks(sorted(samples), (*key, i), model.network.latent, x.device):
-            log_px, ratio = _log_terms(model, image[None], posterior, noise)
-            total = torch.logaddexp(total, torch.logsumexp((log_px - ratio).double(), 0).cpu().squeeze())
+        for noise in _chunks(sorted(samples), key, range(start, start + len(images)), posterior.mean):
+            sums.add(log_weights(model, mode.precision, images, *q, noise), noise)
             done += len(noise)
-            values[[k == done for k in samples], i] = total.item() - np.log(done)
-        progress.step()
+            if done in samples:
+                best = _log_weights(model, "float32", images, *q, sums.noise) if kept else sums.best
+                values[[k == done for k in samples], start : start + len(images)] = sums.total(best).cpu() - np.log(
+                    done
+                )
+        for _ in images:
+            progress.step()
     return list(values)
+
+
+class _LogSum:
+    """log of a growing sum of weights per image; the largest weights are kept apart, with their draws."""
+
+    def __init__(self, mean: Tensor, kept: int):
+        """mean: [B, Z], of the posterior: its shape, type and device are the draws' own."""
+        self.kept = kept
+        self.rest = mean.new_full(mean.shape[:1], -torch.inf, dtype=torch.float64)  # [B]
+        self.best = mean.new_empty(0, len(mean))  # [kept, B]
+        self.noise = mean.new_empty(0, *mean.shape)  # [kept, B, Z]
+
+    def add(self, log_w: Tensor, noise: Tensor) -> None:
+        """log_w: [K, B]; noise: [K, B, Z]."""
+        if self.kept:
+            log_w, noise = torch.cat([self.best, log_w]), torch.cat([self.noise, noise])
+            order = log_w.topk(min(self.kept, len(log_w)), dim=0).indices  # [kept, B]
+            self.best = log_w.gather(0, order)
+            self.noise = noise.gather(0, order[..., None].expand(-1, -1, noise.shape[-1]))
+            log_w = log_w.scatter(0, order, -torch.inf)
+        self.rest = torch.logaddexp(self.rest, torch.logsumexp(log_w.double(), 0))
+
+    def total(self, best: Tensor) -> Tensor:
+        """log of the whole sum: [B]. best: [kept, B], the weights kept apart, possibly computed anew."""
+        return torch.logaddexp(self.rest, torch.logsumexp(best.double(), 0)) if self.kept else self.rest
 
 
 @torch.no_grad()
 def bound_parts(model: MemVAE, x: Tensor, draws: int, key: Key) -> Parts:
     """L_1 of each image and its parts, means over `draws` samples of z. x: [N, D]. key: of the draws."""
     found: list[list[Tensor]] = [[], []]
-    step = max(ROWS // draws, 1)
+    step = max(ROWS[x.device.type] // draws, 1)
     for start in range(0, len(x), step):
         rows = x[start : start + step]
         noise = torch.cat([_draw((*key, start + i), 0, draws, model.network.latent) for i in range(len(rows))], dim=1)
@@ -66,24 +107,31 @@ def bound_parts(model: MemVAE, x: Tensor, draws: int, key: Key) -> Parts:
     return Parts(log_px - kl, log_px, kl)
 
 
+def _log_weights(model: MemVAE, precision: str, x: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """log p(x, z) - log q(z|x): [K, B]; the arguments as below, q(z|x) by its two tensors, for the compiler."""
+    with compute.products(precision, x.device):
+        log_px, ratio = _log_terms(model, x, Posterior(mean, log_variance, [], []), noise)
+    return log_px - ratio
+
+
 def _log_terms(model: MemVAE, x: Tensor, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
     """log p(x|z) and log q(z|x) - log p(z). x: [B, D], noise: [K, B, Z] -> [K, B] each."""
     z = sample_posterior(posterior, noise)
     return model.decode(z.flatten(0, 1)).log_density(x), log_ratio(posterior, noise, z)
 
 
-def _chunks(samples: list[int], key: Key, latent: int, device: torch.device) -> Iterator[Tensor]:
-    """The draws of one image, [<= ROWS, 1, Z] at a time, cut so that each K of `samples` ends a chunk."""
-    done = 0
-    for block in range(-(-samples[-1] // BLOCK)):
-        noise = _draw(key, block, BLOCK, latent).to(device)
-        ends = {min(k - block * BLOCK, BLOCK) for k in samples if k > block * BLOCK} | set(range(ROWS, BLOCK + 1, ROWS))
+def _chunks(samples: list[int], key: Key, images: range, mean: Tensor) -> Iterator[Tensor]:
+    """The draws of some images, [<= CHUNK, B, Z] at a time, cut so that each K of `samples` ends a chunk.
+
+    mean: [B, Z], of the posterior.
+    """
+    for first in range(0, samples[-1], BLOCK):
+        draws = [_draw((*key, image), first // BLOCK, BLOCK, mean.shape[-1]) for image in images]
+        noise = torch.cat(draws, dim=1).to(mean.device)
+        ends = {min(k - first, BLOCK) for k in samples if k > first} | set(range(CHUNK, BLOCK + 1, CHUNK))
         start = 0
-        for end in sorted(ends):
-            if done >= samples[-1]:
-                return
+        for end in sorted(end for end in ends if first + end <= samples[-1]):
             yield noise[start:end]
-            done += end - start
             start = end
 
 

@@ -83,7 +83,9 @@ def train(
                 _add_point(model, x.to(train_x.dtype), test_x, spec, epoch, curves)
                 detail += f", test {curves.test_bound[-1]:.2f}"
             if last or time.monotonic() - saved >= save_seconds:
-                training_state.save(state, spec, data.sha256, model, step.optimiser, generator, epoch, curves, start.computed)
+                training_state.save(
+                    state, spec, data.sha256, model, step.optimiser, generator, epoch, curves, start.computed
+                )
                 saved = time.monotonic()
             progress.step(detail, always=True)
     return Trained(model.use_statistics("collected"), curves, start.computed)

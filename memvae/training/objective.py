@@ -7,7 +7,7 @@ from torch import Tensor
 
 from memvae.model.densities import LOG_2PI, log_mean_exp, standard_normal_log_density
 from memvae.model.layers import normalise
-from memvae.model.network import MemVAE, Posterior, sample_posterior
+from memvae.model.network import Likelihood, MemVAE, Posterior, sample_posterior
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,18 @@ def objective(model: MemVAE, x: Tensor, noise: Tensor, weight: float, second_noi
     posterior = model.encode(x)
     z = sample_posterior(posterior, noise)
     likelihood = model.decode(z.flatten(0, 1))
-    log_w = likelihood.log_density(x) - log_ratio(posterior, noise, z)  # [K, B]: log p(x, z_k) - log q(z_k|x)
+    log_w = log_weights(x, posterior, likelihood, noise, z)  # [K, B]
     bound = (log_w.squeeze(0) if len(log_w) == 1 else log_mean_exp(log_w)).mean()
     if weight == 0 or not model.network.has_memory:
         return Objective(bound, bound.new_zeros(()))
     if second_noise is not None:
         likelihood = model.decode(sample_posterior(posterior, second_noise).flatten(0, 1))
     return Objective(bound, weight * local_error(posterior.normalised, likelihood.hidden, len(noise)))
+
+
+def log_weights(x: Tensor, posterior: Posterior, likelihood: Likelihood, noise: Tensor, z: Tensor) -> Tensor:
+    """log p(x, z_k) - log q(z_k|x): [K, B]."""
+    return likelihood.log_density(x) - log_ratio(posterior, noise, z)
 
 
 def log_ratio(posterior: Posterior, noise: Tensor, z: Tensor) -> Tensor:

@@ -120,6 +120,7 @@ def jobs_to_run(workflow):
 CONFIG = configured()
 VERSIONS = configuration.STAGES
 GPU = int(os.getenv("MEMVAE_DEVICE", "cuda" if shutil.which("nvidia-smi") else "cpu") == "cuda")
+THREADS = int(os.getenv("MEMVAE_THREADS") or 1)  # of a job: the same whatever --cores
 CONFIG.export_environment()
 
 

@@ -16,7 +16,7 @@ for analysis in ("likelihood", "generation", "slots", "probing"):
             f"<benchmarks>/{analysis}/{{run}}.tsv"
         conda:
             "../../environment.yml"
-        threads: 1
+        threads: THREADS
         resources:
             mem_mb=4000,
             gpu=GPU,
@@ -43,7 +43,7 @@ rule imputation:
         "<benchmarks>/imputation/{run}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: THREADS
     resources:
         mem_mb=4000,
         gpu=GPU,

@@ -13,7 +13,7 @@ rule train:
     priority: 1  # before analyses of other runs: the longest chains start with a training
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: THREADS
     resources:
         mem_mb=3000,
         gpu=GPU,
@@ -35,7 +35,7 @@ rule classifier:
         "<benchmarks>/classifier/{dataset}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: THREADS
     resources:
         mem_mb=3000,
         gpu=GPU,

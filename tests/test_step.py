@@ -1,0 +1,236 @@
+"""The training step in its three forms: eager, compiled as a whole, in bf16; and what a GPU needs of it."""
+
+from dataclasses import replace
+
+import pytest
+import reference
+import torch
+from test_training import TRAINING, data, spec
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from memvae import compute
+from memvae.config import Network
+from memvae.errors import InputError
+from memvae.model.network import MemVAE
+from memvae.random import keyed
+from memvae.training import loop
+from memvae.training.objective import draw_noise
+from memvae.training.step import Step, gradients
+
+NETWORK = Network(image=(8, 8), hidden=(32, 24), latent=6, slots=(8, 4))
+CPU = torch.device("cpu")
+
+
+def model(seed: int = 0) -> MemVAE:
+    return reference.randomise(MemVAE(NETWORK), keyed(seed, "step")).float()
+
+
+def batch(samples: int = 1, rows: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = keyed(3, "batch")
+    return torch.rand(rows, NETWORK.pixels, generator=generator) < 0.3, draw_noise(samples, rows, 6, generator)
+
+
+def relative(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """Of the whole gradient: |found - expected| / |expected|."""
+    return float(norm([a - b for a, b in zip(found, expected, strict=True)]) / norm(expected))
+
+
+def norm(tensors: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.flatten().double() for tensor in tensors]).norm()
+
+
+# ---- the gradient in float32 and bf16 --------------------------------------------------------------------------------
+def test_float32_gradient_equals_that_of_float64():
+    x, noise = batch()
+    training = replace(TRAINING, precision="float32")
+    bound, found = gradients(model(), training, x, noise)
+    exact_bound, exact = gradients(model().double(), training, x, noise.double())
+    assert bound.item() == pytest.approx(exact_bound.item(), rel=1e-5)
+    assert relative(found, exact) < 1e-4  # measured 3e-6; batch norm divides by small variances
+
+
+def test_bf16_changes_products_alone_and_those_by_its_rounding():
+    """8 bits of mantissa: a relative 2^-9 at each product, averaged over many."""
+    x, noise = batch()
+    exact_bound, exact = gradients(model(), replace(TRAINING, precision="float32"), x, noise)
+    bound, found = gradients(model(), replace(TRAINING, precision="bf16"), x, noise)
+    assert bound.dtype == torch.float32 and {g.dtype for g in found} == {torch.float32}
+    assert 0 < abs(bound.item() - exact_bound.item()) < 0.01 * abs(exact_bound.item())
+    assert 1e-5 < relative(found, exact) < 0.1
+
+
+def test_hidden_layers_and_densities_stay_float32_with_bf16_products():
+    x, noise = batch()
+    with compute.products("bf16", CPU):
+        network = model()
+        posterior = network.encode(x.float())
+        likelihood = network.decode(noise[0])
+        tensors = [posterior.mean, posterior.log_variance, *posterior.normalised, *posterior.hidden, *likelihood.hidden]
+        tensors += [likelihood.out, likelihood.log_density(x.float())]
+        rounded = network.encoder[0].dense(x.float())
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+    assert rounded.dtype == torch.bfloat16
+
+
+# ---- compiled --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_compiled_step_equals_the_eager_one(precision, capfd):
+    """Twenty steps: weights and moments; float32 differs by rounding alone, bf16 also by where it rounds."""
+    training = replace(TRAINING, precision=precision)
+    steps = [Step(model(), training, compiled) for compiled in (False, True)]
+    for n in range(20):
+        x, noise = batch()
+        bounds = [step(x, noise + 0.01 * n, 1e-3).item() for step in steps]
+        assert bounds[1] == pytest.approx(bounds[0], rel=1e-4 if precision == "float32" else 1e-2)
+    assert "compiling failed" not in capfd.readouterr().err
+    eager, compiled = (step.optimiser for step in steps)
+    start = list(model().parameters())
+    moved = [after - before for after, before in zip(eager.parameters, start, strict=True)]
+    apart = [a - b for a, b in zip(eager.parameters, compiled.parameters, strict=True)]
+    assert norm(apart) < (0.01 if precision == "float32" else 0.3) * norm(moved)
+    assert eager.steps == compiled.steps == 20
+
+
+def test_a_compiled_run_resumes_as_if_it_had_never_stopped(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEMVAE_COMPILE", "always")
+    straight = loop.train(spec(), data(), tmp_path / "a.h5", CPU)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "learning_rate", stop_in_epoch_3)
+        loop.train(spec(), data(), tmp_path / "b.h5", CPU, save_seconds=0)
+    resumed = loop.train(spec(), data(), tmp_path / "b.h5", CPU)
+    assert straight.computed == resumed.computed == "float32 products, compiled"
+    assert straight.curves == resumed.curves
+    a, b = straight.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def stop_in_epoch_3(training, epoch):
+    if epoch == 3:
+        raise KeyboardInterrupt
+    return 1e-2
+
+
+def test_a_run_continued_in_another_mode_says_so(tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "learning_rate", stop_in_epoch_3)
+        loop.train(spec(precision="bf16"), data(), tmp_path / "a.h5", CPU, save_seconds=0)
+    monkeypatch.setattr(compute, "_has_bf16", lambda device: False)
+    trained = loop.train(spec(precision="bf16"), data(), tmp_path / "a.h5", CPU)
+    assert trained.computed == "bf16 products, eager; from epoch 3 float32 products, eager"
+    assert "no bf16 instructions" in (said := capsys.readouterr().err) and "from now on float32" in said
+
+
+def test_where_compiling_fails_the_function_itself_is_used(capsys, monkeypatch):
+    def broken(*arguments, **options):
+        def fail(*inputs):
+            raise RuntimeError("no compiler\nsecond line")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", broken)
+    double = compute.compiled(lambda x: 2 * x)
+    assert [double(torch.tensor(3.0)).item() for _ in range(2)] == [6.0, 6.0]
+    assert capsys.readouterr().err == "compiling failed, going on without (no compiler)\n"
+
+
+# ---- what is compiled, and in which precision ------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("seconds", "compiler", "wanted", "expected"),
+    [
+        (1e4, "/usr/bin/g++", "", True),
+        (10, "/usr/bin/g++", "", False),  # the demo: compiling would take longer than the training
+        (1e4, None, "", False),
+        (10, "/usr/bin/g++", "always", True),
+        (1e4, "/usr/bin/g++", "never", False),
+        (1e4, None, "always", False),
+    ],
+)
+def test_long_work_is_compiled_where_there_is_a_compiler(monkeypatch, seconds, compiler, wanted, expected):
+    monkeypatch.setenv("MEMVAE_COMPILE", wanted)
+    monkeypatch.setattr(compute.shutil, "which", lambda name: compiler)
+    assert compute.mode("float32", CPU, seconds) == compute.Mode("float32", expected)
+
+
+def test_an_unknown_wish_is_refused(monkeypatch):
+    monkeypatch.setenv("MEMVAE_COMPILE", "sometimes")
+    with pytest.raises(InputError, match="MEMVAE_COMPILE: found 'sometimes', expected auto, always or never"):
+        compute.mode("float32", CPU, 1)
+
+
+def test_threads_are_one_unless_asked_for_and_then_said(monkeypatch):
+    assert str(compute.mode("float32", CPU, 1)) == "float32 products, eager"
+    monkeypatch.setenv("MEMVAE_THREADS", "2")
+    assert str(compute.mode("float32", CPU, 1)) == "float32 products, eager, 2 threads"
+    for wrong in ("0", "many", "-1"):
+        monkeypatch.setenv("MEMVAE_THREADS", wrong)
+        with pytest.raises(InputError, match=f"MEMVAE_THREADS: found '{wrong}', expected a number from 1"):
+            compute.set_up()
+
+
+# ---- a GPU's path, as far as a CPU shows it --------------------------------------------------------------------------
+class NoWaiting(TorchDispatchMode):
+    """Counts what would make a GPU's host wait: reading a value, or a shape that depends on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits: list[str] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "item", "nonzero", "masked_select", "unique", "is_nonzero", "equal"):
+            self.waits.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("samples", [1, 5])
+def test_an_epoch_waits_for_the_device_once(samples):
+    """For the finite check and the epoch's bound, at its end."""
+    tiny = spec(samples=samples)
+    network = MemVAE(tiny.network).initialise(keyed(0, "weights"))
+    step, x = Step(network, tiny.training), torch.from_numpy(data().train) > 0.5
+    with NoWaiting() as mode:
+        loop._train_epoch(step, x, tiny, 1, keyed(0, "training"))
+    assert len(mode.waits) == 2, mode.waits
+
+
+def test_a_captured_step_leaves_no_trace_of_its_warm_up(monkeypatch):
+    """CUDA's graph replaced by one that records the function: the capture's copies and order are ours."""
+    calls = []
+
+    class Graph:
+        def replay(self):
+            calls.append("replay")
+            bound.copy_(step._plain(*held))
+
+    class Recording:
+        def __init__(self, graph=None, **options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *rest):
+            return None
+
+    class Stream(Recording):
+        def wait_stream(self, other):
+            pass
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", Recording)
+    monkeypatch.setattr(torch.cuda, "stream", Recording)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    training = replace(TRAINING, precision="float32")
+    plain, step = Step(model(), training), Step(model(), training)
+    x, noise = batch()
+    replay = step._capture([x, noise])
+    cells = dict(zip(replay.__code__.co_freevars, (cell.cell_contents for cell in replay.__closure__), strict=True))
+    bound, held = cells["bound"], cells["held"]
+    for n in range(3):
+        expected = plain(x, noise + n, 1e-3)
+        step.optimiser.advance(1e-3)
+        assert replay(x, noise + n).item() == expected.item()
+    assert calls == ["replay"] * 3
+    for a, b in zip(plain.optimiser.parameters, step.optimiser.parameters, strict=True):
+        assert torch.equal(a, b)
