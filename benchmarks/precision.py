@@ -1,0 +1,128 @@
+"""`python -m benchmarks.precision`: what bf16 products change, in training and in evaluation.
+
+Trains VAE and MEM-VAE on MNIST for 30 epochs with three seeds in either precision (benchmarks/precision.yaml, about 50
+minutes of one core), through the workflow, and measures on the models of seed 0 what the evaluation's own precision does.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from memvae import compute, store
+from memvae.data import dataset
+from memvae.evaluation import models
+from memvae.evaluation.imputation import impute
+from memvae.evaluation.likelihood import log_likelihood
+from memvae.model.network import MemVAE
+from memvae.random import keyed
+
+CONFIG = "benchmarks/precision.yaml"
+PRECISIONS, MODELS, SEEDS = ("float32", "bf16"), ("vae", "mem_vae"), (0, 1, 2)
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=100, help="test images of the evaluation's bias (default 100)")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    arguments = parser.parse_args()
+    compute.set_up()
+    for precision in PRECISIONS:
+        scale = f"precision_{precision}"
+        wanted = [f"results/{scale}/evaluation/{run}/likelihood.h5" for run in _runs()]
+        command = [sys.executable, "-m", "snakemake", "--cores", str(arguments.cores), *wanted]
+        subprocess.run([*command, "--configfile", CONFIG, "--config", f"scale={scale}"], check=True)
+    for name, table in (("training", training()), ("evaluation", evaluation(arguments.images))):
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        table.to_csv(arguments.output / f"precision_{name}.csv", index=False)
+        print(table.to_markdown(index=False, floatfmt=".4f"), "\n")
+
+
+def training() -> pd.DataFrame:
+    """Log-likelihood (nats) of models trained in either precision, by seed, with the difference and its error.
+
+    The evaluation is the same for both: bf16 with rescoring, on the same images and draws. The standard error of a
+    difference is over images, paired: it leaves out what differs from one training to another.
+    """
+    rows = []
+    for model in MODELS:
+        for seed in SEEDS:
+            found = {precision: _likelihood(precision, f"mnist-{model}-k1-s{seed}") for precision in PRECISIONS}
+            difference = found["bf16"] - found["float32"]
+            rows.append(
+                {
+                    "model": model,
+                    "seed": seed,
+                    **{precision: values.mean() for precision, values in found.items()},
+                    "bf16 - float32": difference.mean(),
+                    "standard error": difference.std(ddof=1) / len(difference) ** 0.5,
+                }
+            )
+        part = pd.DataFrame([row for row in rows if row["model"] == model]).drop(columns=["model", "seed"])
+        rows += [{"model": model, "seed": name, **getattr(part, name)().to_dict()} for name in ("mean", "std")]
+    return pd.DataFrame(rows)
+
+
+def evaluation(images: int) -> pd.DataFrame:
+    """Bias of an evaluation in reduced precision: L_5000 against float64, per image; imputation against float32."""
+    rows = []
+    for model in MODELS:
+        path = Path(f"results/precision_bf16/models/mnist-{model}-k1-s0.h5")
+        loaded = models.load(path, CPU)
+        data = dataset.load("data/mnist.h5")
+        x, key = torch.from_numpy(data.test_binary[:images]), (0, "precision")
+        exact = _in_float64(loaded.model, x, key)
+        for precision in PRECISIONS:
+            (values,) = log_likelihood(loaded.model, x, [5000], key, compute.Mode(precision, True))
+            off = values - exact
+            rows.append(
+                {
+                    "what": "L_5000 - float64, nats",
+                    "model": model,
+                    "precision": precision,
+                    "mean": off.mean(),
+                    "standard deviation": off.std(),
+                    "worst": np.abs(off).max(),
+                }
+            )
+        pixels = torch.from_numpy(data.pixels("test"))
+        missing = (torch.arange(pixels.shape[1]) % 28 < 14).expand_as(pixels)
+        start = torch.rand(pixels.shape, generator=keyed(0, "precision start"))
+        for precision in PRECISIONS:
+            mode = compute.Mode(precision, True)
+            _, error = impute(loaded.model, pixels, missing, start, 100, 1000, (0, "left half"), mode)
+            rows.append({"what": "imputation error", "model": model, "precision": precision, "mean": error[-1]})
+    return pd.DataFrame(rows)
+
+
+def _in_float64(model: MemVAE, x: torch.Tensor, key: tuple[int | str, ...]) -> np.ndarray:
+    """L_5000 with everything in float64, from the same draws (drawn in float32, then widened)."""
+    from memvae.evaluation import likelihood
+
+    double, draw = MemVAE(model.network).double(), likelihood._draw
+    double.load_state_dict(model.state_dict())
+    likelihood._draw = lambda *arguments: draw(*arguments).double()
+    try:
+        (values,) = log_likelihood(double.use_statistics("collected"), x.double(), [5000], key)
+    finally:
+        likelihood._draw = draw
+    return values
+
+
+def _runs() -> list[str]:
+    return [f"mnist-{model}-k1-s{seed}" for model in MODELS for seed in SEEDS]
+
+
+def _likelihood(precision: str, run: str) -> np.ndarray:
+    path = f"results/precision_{precision}/evaluation/{run}/likelihood.h5"
+    return store.read(path, "analysis/likelihood").arrays["test/log_likelihood"]
+
+
+if __name__ == "__main__":
+    main()
