@@ -76,7 +76,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch._dynamo as dynamo
     import torch._inductor.config as inductor
 
-    dynamo.config.trace_autograd_ops = True  # the gradient inside the compiled step
+    if hasattr(dynamo.config, "trace_autograd_ops"):  # without it (an older torch) the step stays eager
+        dynamo.config.trace_autograd_ops = True  # the gradient inside the compiled step
     inductor.compile_threads = 1  # its helper processes would take other jobs' cores
     fast = torch.compile(function, fullgraph=True, dynamic=False)
     chosen: list[Callable[..., Any]] = []
@@ -106,5 +107,5 @@ def _threads() -> int:
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    able = torch.cpu.get_capabilities()
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # of an older torch
     return any(able.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))

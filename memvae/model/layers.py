@@ -1,8 +1,7 @@
 """Layers: dense with batch norm, the external memory with its attention, and the composition.
 
-A layer normalises by one of three statistics, chosen for the whole model with `use_statistics`:
-`batch` (of the rows at hand: training), `collected` (stored ones: evaluation), `collect` (of the rows at hand, which it
-stores).
+A layer normalises by one of two statistics, chosen for the whole model with `use_statistics`: `batch` (of the rows at
+hand: training) or `collected` (stored ones: evaluation).
 
 Products of matrices may run in bf16 (compute.products); what follows a product is in the type of its input.
 """
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NORMALISE_EPSILON = 1e-10  # the authors' code
+CHUNK = 500  # rows
 
 
 class Normalise(nn.Module):
@@ -31,11 +31,13 @@ class Normalise(nn.Module):
     def forward(self, a: Tensor) -> Tensor:
         if self.statistics == "batch":
             return normalise(a)
-        if self.statistics == "collect":
-            variance, mean = torch.var_mean(a, dim=0, correction=0)
-            self.mean.copy_(mean)
-            self.variance.copy_(variance)
         return F.batch_norm(a, self.mean, self.variance, eps=NORMALISE_EPSILON)
+
+    def collect(self, a: Tensor) -> None:
+        """Stores the statistics of the rows a: [N, H]."""
+        variance, mean = torch.var_mean(a, dim=0, correction=0)
+        self.mean.copy_(mean)
+        self.variance.copy_(variance)
 
 
 def normalise(a: Tensor) -> Tensor:
@@ -55,7 +57,22 @@ class DenseBatchNorm(nn.Module):
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         n = self.normalise(self.dense(h).to(h.dtype))
-        return torch.relu(torch.addcmul(self.beta, self.gamma, n)), n
+        return self.activate(n), n
+
+    def activate(self, n: Tensor) -> Tensor:
+        """relu(gamma n + beta)."""
+        return torch.relu(torch.addcmul(self.beta, self.gamma, n))
+
+    def collect(self, h: Tensor) -> Tensor:
+        """Stores the statistics of the rows h: [N, H_in] and returns their output by these, [N, H]."""
+        a = in_chunks(self.dense, h)
+        self.normalise.collect(a)
+        return in_chunks(lambda rows: self.activate(self.normalise(rows)), a)
+
+
+def in_chunks(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """function(*inputs) of many rows, some at a time, so that what it computes in between stays in a core's cache."""
+    return torch.cat([function(*rows) for rows in zip(*(x.split(CHUNK) for x in inputs), strict=True)])
 
 
 class Memory(nn.Module):

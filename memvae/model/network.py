@@ -6,6 +6,7 @@
 Layer lists start next to the data on both sides, so `encoder[l]` and `decoder[l]` are of the same level.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from memvae.config import Network
 from memvae.errors import InputError
 from memvae.model.densities import bernoulli_log_density, gaussian_log_density
-from memvae.model.layers import DenseBatchNorm, Memory, Normalise
+from memvae.model.layers import DenseBatchNorm, Memory, Normalise, in_chunks
 
 MEMORY_STANDARD_DEVIATION = 0.01  # of M at the start: the authors' code
 
@@ -27,8 +28,8 @@ class Posterior:
 
     mean: Tensor
     log_variance: Tensor
-    normalised: list[Tensor]  # n_l, before gamma, beta and relu
-    hidden: list[Tensor]  # h_l
+    normalised: Sequence[Tensor]  # n_l, before gamma, beta and relu
+    hidden: Sequence[Tensor]  # h_l
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class MemVAE(nn.Module):
         return cast(Memory, self.memory[str(level)]) if str(level) in self.memory else None
 
     def use_statistics(self, statistics: str) -> "MemVAE":
-        """Batch norm from now on by `batch`, `collected` or `collect` (see layers). Returns the model."""
+        """Batch norm from now on by `batch` or `collected` (see layers). Returns the model."""
         for module in self.modules():
             if isinstance(module, Normalise):
                 module.statistics = statistics
@@ -106,6 +107,10 @@ class MemVAE(nn.Module):
             h, n = layer(h)
             normalised.append(n)
             hidden.append(h)
+        return self.posterior(h, normalised, hidden)
+
+    def posterior(self, h: Tensor, normalised: Sequence[Tensor] = (), hidden: Sequence[Tensor] = ()) -> Posterior:
+        """The two heads of the recognition model. h: [B, H], its last layer."""
         mean, log_variance = (head(h).to(h.dtype) for head in (self.posterior_mean, self.posterior_log_variance))
         return Posterior(mean, log_variance, normalised, hidden)
 
@@ -156,8 +161,17 @@ def collect_statistics(model: MemVAE, x: Tensor, generator: torch.Generator) -> 
     The set is one batch, as in the authors' code: each layer's statistics are those of all images. Leaves the model
     in `collected`.
     """
-    model.use_statistics("collect")
-    posterior = model.encode(x)
-    noise = torch.randn(posterior.mean.shape, generator=generator, device=x.device)
-    model.decode(sample_posterior(posterior, noise))
     model.use_statistics("collected")
+    h = x
+    for layer in model.encoder:
+        h = cast(DenseBatchNorm, layer).collect(h)
+    noise = torch.randn(len(x), model.network.latent, generator=generator, device=x.device)
+
+    def draw(h: Tensor, noise: Tensor) -> Tensor:
+        return sample_posterior(model.posterior(h), noise)
+
+    h = in_chunks(draw, h, noise)
+    for level in reversed(range(len(model.decoder))):
+        h = cast(DenseBatchNorm, model.decoder[level]).collect(h)
+        if level and (memory := model.memory_of(level)):
+            h = in_chunks(memory, h)

@@ -1,5 +1,6 @@
 """The K-sample bound and the local reconstruction error (SPEC: Loss = -mean L_K + local error)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,7 @@ def log_ratio(posterior: Posterior, noise: Tensor, z: Tensor) -> Tensor:
     return log_qz - standard_normal_log_density(z)
 
 
-def local_error(normalised: list[Tensor], hidden: list[Tensor], samples: int) -> Tensor:
+def local_error(normalised: Sequence[Tensor], hidden: Sequence[Tensor], samples: int) -> Tensor:
     """Sum over layers of mean (n_l - d_l)^2: the encoder's normalised pre-activation against the decoder's output.
 
     normalised: [B, H] per layer; hidden: h_out [K B, H] per layer, normalised here by its batch statistics over
