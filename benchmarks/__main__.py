@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,7 +29,8 @@ def main() -> int:
     wanted = arguments.parts or [*PARTS, "growth"]
     if unknown := set(wanted) - {*PARTS, "growth"}:
         parser.error(f"found {sorted(unknown)[0]!r}, expected one of {', '.join((*PARTS, 'growth'))}")
-    compute.set_up(1)
+    compute.set_up()
+    torch.set_num_threads(1)
     try:
         rows = [row for part, call in PARTS.items() if part in wanted for row in call(arguments.rounds)]
     except Disagreement as error:

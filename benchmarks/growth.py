@@ -106,7 +106,8 @@ def peak_mb(kind: str, size: int) -> float:
 
 
 def _peak(kind: str, size: int) -> float:
-    compute.set_up(1)
+    compute.set_up()
+    torch.set_num_threads(1)
     before = _status("VmRSS")
     work(kind, size)()
     return (_status("VmHWM") - before) * 1024 / 1e6

@@ -4,6 +4,8 @@ import multiprocessing
 import time
 from multiprocessing.connection import Connection
 
+import torch
+
 from benchmarks.measure import Row, summarise
 from benchmarks.problem import BATCHES, make
 from memvae.progress import say
@@ -46,7 +48,8 @@ def _work(pipe: Connection, threads: int, precision: str, compiled: bool) -> Non
     from benchmarks.variants_torch import Ours
     from memvae import compute
 
-    compute.set_up(threads)
+    compute.set_up()
+    torch.set_num_threads(threads)
     variant = Ours(make(RUN), precision, compiled)
     variant.epoch()
     pipe.send("ready")
