@@ -1,7 +1,9 @@
 """The two figures of the benchmark, in the look of the report's."""
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.measure import machine
 from memvae.report import style
@@ -46,21 +48,36 @@ def growth(table: pd.DataFrame) -> Figure:
     canvas = Canvas(style.PAGE, 2 * tall, note)
     for place, (kind, rows) in enumerate(kinds):
         left, bottom = place % 3 * wide, (1 - place // 3) * tall
-        axes = canvas.axes(left + 0.45, bottom + 0.38, wide - 0.95, tall - 0.62)
+        axes = canvas.axes(left + 0.5, bottom + 0.38, wide - 1.0, tall - 0.62)
         shown = rows[rows["size"] > 0]
         axes.plot(shown["size"], shown.median_ms, color=style.COLOURS[0], marker="o")
         axes.fill_between(shown["size"], shown.low_ms, shown.high_ms, color=style.COLOURS[0], alpha=0.25, linewidth=0)
         axes.set(xscale="log", yscale="log", title=f"{shown.what.iloc[0]}")
+        axes.set_xticks(shown["size"], [_short(size) for size in shown["size"]])
+        axes.minorticks_off()
+        _plain_ticks(axes, shown.median_ms)
         axes.set_xlabel(str(kind), labelpad=1)
         axes.set_ylabel("ms", labelpad=1)
-        lines = [f"time, {shown.order.iloc[0]:.2f}"]
+        lines = [f"order of time {shown.order.iloc[0]:.2f}"]
         if shown.peak_mb.notna().any():
             right = axes.twinx()
             right.plot(shown["size"], shown.peak_mb, color=style.COLOURS[2], marker="s", linestyle="--")
             right.set(yscale="log")
             right.spines["right"].set_visible(True)
+            _plain_ticks(right, shown.peak_mb)
             right.set_ylabel("peak MB (dashed)", labelpad=1)
-            right.set_ylim(shown.peak_mb.min() / 3, shown.peak_mb.max() * 3)
-            lines.append(f"memory, {shown.memory_order.iloc[0]:.2f}")
-        axes.text(0.04, 0.96, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=7)
+            lines.append(f"of memory {shown.memory_order.iloc[0]:.2f}")
+        axes.text(0.04, 0.98, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=7)
     return canvas.figure
+
+
+def _plain_ticks(axes: Axes, values: pd.Series) -> None:
+    """1, 2, 5, 10 ... on a logarithmic axis with room around the values."""
+    axes.set_ylim(values.min() / 1.6, values.max() * 2.5)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if values.max() < 30 * values.min() else (1,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _short(size: int) -> str:
+    return f"{size // 1000}k" if size >= 1000 and size % 1000 == 0 else str(size)
