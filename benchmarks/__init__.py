@@ -1,0 +1,1 @@
+"""What a training step and a likelihood cost here, beside what else a user would pick: `python -m benchmarks`."""
