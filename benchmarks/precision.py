@@ -1,7 +1,7 @@
 """`python -m benchmarks.precision`: what bf16 products change, in training and in evaluation.
 
-Trains VAE and MEM-VAE on MNIST for 30 epochs with three seeds in either precision (benchmarks/precision.yaml, about 50
-minutes of one core), through the workflow, and measures on the models of seed 0 what the evaluation's own precision does.
+Trains VAE and MEM-VAE on MNIST for 30 epochs with three seeds in either precision (benchmarks/precision.yaml, about an
+hour of one core), through the workflow, and measures on models of seed 0 what the evaluation's own precision does.
 """
 
 import argparse

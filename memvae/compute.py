@@ -1,20 +1,19 @@
 """How a job computes: its device, threads, precision of products, and what is compiled. Never depends on `--cores`."""
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 
+from memvae.config import threads
 from memvae.errors import InputError
 from memvae.progress import say
 
-THREADS = "MEMVAE_THREADS"  # of a job: 1 without it, for more jobs make better use of cores (docs/performance.md)
 PAYS_BACK = 120.0  # seconds of work on one core from which half a minute of compilation is worth its while
-COMPILERS = ("g++", "clang++", "c++")
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,10 @@ def set_up() -> torch.device:
 
     Raises InputError when a device is asked for that is not there, or MEMVAE_THREADS is no number.
     """
-    torch.set_num_threads(_threads())
+    torch.set_num_threads(threads())
     torch.set_flush_denormal(True)  # Adam's fading moments become denormal numbers, which are slow
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
     wanted = os.environ.get("MEMVAE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if wanted not in ("cpu", "cuda"):
         raise InputError(f"MEMVAE_DEVICE: found {wanted!r}, expected cpu or cuda")
@@ -61,51 +61,43 @@ def mode(precision: str, device: torch.device, seconds: float) -> Mode:
     wanted = os.environ.get("MEMVAE_COMPILE") or "auto"
     if wanted not in ("auto", "always", "never"):
         raise InputError(f"MEMVAE_COMPILE: found {wanted!r}, expected auto, always or never")
-    found = device.type == "cuda" or any(shutil.which(name) for name in (os.environ.get("CXX", ""), *COMPILERS))
-    compiled = found and (wanted == "always" or (wanted == "auto" and seconds >= PAYS_BACK))
-    return Mode(precision, compiled, _threads())
+    long = wanted == "always" or (wanted == "auto" and seconds >= PAYS_BACK)
+    return Mode(precision, long and _can_compile(device.type), threads())
 
 
 def products(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """In this context matrix products round their factors to bf16, where that is the precision."""
+    """In this context matrix products round factors and results to bf16, where that is the precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled at its first call; itself, with a word about it, where the compiler fails."""
-    import torch._dynamo as dynamo
+    """`function`, compiled at its first call and again for every new shape of its arguments."""
+    import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
-    if hasattr(dynamo.config, "trace_autograd_ops"):  # without it (an older torch) the step stays eager
-        dynamo.config.trace_autograd_ops = True  # the gradient inside the compiled step
+    dynamo.trace_autograd_ops = True  # the gradient inside the compiled step
     inductor.compile_threads = 1  # its helper processes would take other jobs' cores
-    fast = torch.compile(function, fullgraph=True, dynamic=False)
-    chosen: list[Callable[..., Any]] = []
-
-    def call(*arguments: Any) -> Any:
-        if chosen:
-            return chosen[0](*arguments)
-        try:
-            result = fast(*arguments)
-        except (dynamo.exc.TorchDynamoException, RuntimeError) as error:
-            say(f"compiling failed, going on without ({str(error).strip().splitlines()[0][:150]})")
-            chosen.append(function)
-            return function(*arguments)
-        chosen.append(fast)
-        return result
-
-    return call
+    return torch.compile(function, fullgraph=True, dynamic=False)
 
 
-def _threads() -> int:
-    wanted = os.environ.get(THREADS) or "1"
-    if not wanted.isdigit() or int(wanted) < 1:
-        raise InputError(f"{THREADS}: found {wanted!r}, expected a number from 1")
-    return int(wanted)
+@cache
+def _can_compile(kind: str) -> bool:
+    """Whether a function that takes a gradient can be compiled for this kind of device; says what is missing."""
+
+    def slope(x: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad((x * x).sum(), x)[0]
+
+    try:
+        compiled(slope)(torch.ones(3, device=kind, requires_grad=True))
+    except Exception as error:  # no compiler, no headers of Python, an older torch: each raises its own
+        reason = next(iter(str(error).split("\n")), "")
+        say(f"compiling does not work here, going on without ({type(error).__name__}: {reason[:150]})")
+        return False
+    return True
 
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # of an older torch
     return any(able.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))

@@ -32,7 +32,7 @@ STAGES = {
     "likelihood": 3,
     "generation": 1,
     "slots": 1,
-    "imputation": 1,
+    "imputation": 2,
     "probing": 1,
     "table": 1,
     "figure": 1,
@@ -85,7 +85,7 @@ class Training:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """All that decides the weights of one run (with the data and the number of threads, which is one)."""
+    """All that decides the weights of one run (with the data and the mode: memvae/compute.py)."""
 
     run: str
     dataset: str
@@ -259,6 +259,17 @@ class Config:
                     raise InputError(
                         f"scales.{self.scale}.replace: found {dataset!r}, expected one of {', '.join(self.datasets)}"
                     )
+
+
+def threads() -> int:
+    """Threads of a job that computes: the environment variable MEMVAE_THREADS, or 1. The same whatever `--cores` is.
+
+    More jobs make better use of cores than more threads (docs/performance.md). Raises InputError for no such number.
+    """
+    wanted = os.environ.get("MEMVAE_THREADS") or "1"
+    if not wanted.isdigit() or int(wanted) < 1:
+        raise InputError(f"MEMVAE_THREADS: found {wanted!r}, expected a number from 1")
+    return int(wanted)
 
 
 def load(path: Path = CONFIG, overrides: dict[str, Any] | None = None, extra: Sequence[Path] = ()) -> Config:

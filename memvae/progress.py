@@ -2,9 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
-
-Report = Callable[[str], None]
 
 
 def say(text: str) -> None:

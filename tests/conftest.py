@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+for name in ("MEMVAE_THREADS", "MEMVAE_COMPILE", "MEMVAE_DEVICE"):  # a test that needs one sets it
+    os.environ.pop(name, None)
 
 
 @pytest.fixture

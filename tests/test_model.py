@@ -13,7 +13,7 @@ from scipy import special, stats
 from memvae.config import Network
 from memvae.errors import InputError
 from memvae.evaluation.parameters import count_parameters
-from memvae.model import densities
+from memvae.model import densities, layers
 from memvae.model.layers import ElementwiseMLP, Memory, Normalise, normalise
 from memvae.model.network import MemVAE, collect_statistics, sample_posterior
 from memvae.random import keyed
@@ -200,7 +200,9 @@ def test_normalisation_adds_1e_10_to_the_variance():
 
 
 @pytest.mark.parametrize("name", ["vae", "mem_vae", "three_layers", "gaussian_memory"])
-def test_collected_statistics_are_those_of_the_whole_set_layer_by_layer(name):
+@pytest.mark.parametrize("chunk", [37, 500])  # rows at a time between two layers
+def test_collected_statistics_are_those_of_the_whole_set_layer_by_layer(monkeypatch, name, chunk):
+    monkeypatch.setattr(layers, "CHUNK", chunk)
     model, x = random_model(name), images(rows=200)
     collect_statistics(model, x, keyed(5, "collect"))
     eps = torch.randn(200, 3, generator=keyed(5, "collect")).numpy()[None]

@@ -40,8 +40,8 @@ def log_likelihood(
     """L_K of each image for each K of `samples` (all from the same draws): one float64 array [N] per K.
 
     x: [N, D]; L_K = log 1/K sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z|x). Sums in float64. key: of the draws.
-    mode: of the decoder's passes. With bf16 products the `RESCORED` largest weights of each image, which make up nearly
-    the whole sum, are computed again in float32. Memory does not grow with K.
+    mode: of the decoder's passes. With bf16 products the `RESCORED` largest weights of each image are computed again in
+    float32 (what that leaves of bf16: docs/performance.md). Memory does not grow with K.
     """
     log_weights = compute.compiled(_log_weights) if mode.compiled else _log_weights
     kept = RESCORED if mode.precision == "bf16" else 0
@@ -59,9 +59,8 @@ def log_likelihood(
             done += len(noise)
             if done in samples:
                 best = _log_weights(model, "float32", images, *q, sums.noise) if kept else sums.best
-                values[[k == done for k in samples], start : start + len(images)] = sums.total(best).cpu() - np.log(
-                    done
-                )
+                total = sums.total(best).cpu() - np.log(done)
+                values[[k == done for k in samples], start : start + len(images)] = total
         for _ in images:
             progress.step()
     return list(values)

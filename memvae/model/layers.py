@@ -3,7 +3,8 @@
 A layer normalises by one of two statistics, chosen for the whole model with `use_statistics`: `batch` (of the rows at
 hand: training) or `collected` (stored ones: evaluation).
 
-Products of matrices may run in bf16 (compute.products); what follows a product is in the type of its input.
+Products of matrices may run in bf16 (compute.products): factors and result are rounded to it, sums inside are float32.
+What follows a product is in the type of its input.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NORMALISE_EPSILON = 1e-10  # the authors' code
-CHUNK = 500  # rows
+CHUNK = 500  # rows: a layer of them fits a core's cache
 
 
 class Normalise(nn.Module):

@@ -127,9 +127,10 @@ class MemVAE(nn.Module):
 
     def likelihood(self, h: Tensor, hidden: list[Tensor] | None = None) -> Likelihood:
         """The output layer. h: [N, H], the decoder layer next to the data."""
-        gaussian = self.network.likelihood == "gaussian"
-        log_variance = self.output_log_variance(h).to(h.dtype) if gaussian else None
-        return Likelihood(self.output(h).to(h.dtype), log_variance, hidden or [])
+        if self.network.likelihood == "bernoulli":
+            return Likelihood(self.output(h).to(h.dtype), None, hidden or [])
+        with torch.autocast(h.device.type, enabled=False):  # a pixel's deviation is not far above bf16's rounding
+            return Likelihood(self.output(h), self.output_log_variance(h), hidden or [])
 
     def generative_information(self, z: Tensor) -> dict[int, Tensor]:
         """h_g of every layer with memory, by level. z: [N, Z] -> [N, H] each."""

@@ -107,7 +107,7 @@ def mean_bound(model: MemVAE, x: Tensor, samples: int, generator: torch.Generato
 
 
 def _train_epoch(step: Step, x: Tensor, spec: RunSpec, epoch: int, generator: torch.Generator) -> float:
-    """One pass in a fresh order; a last incomplete batch is dropped. A GPU is waited for once, at the end.
+    """One pass in a fresh order; a last incomplete batch is dropped. A GPU is waited for at its end alone.
 
     Returns the mean L_K over the steps, or NaN when the weights after the last step are no longer finite.
     """

@@ -126,7 +126,7 @@ def resume(
     generator.set_state(torch.from_numpy(stored.arrays["generator"]))
     epochs, computed = int(stored.attributes["epoch"]), str(stored.attributes["computed"])
     say(f"{spec.run}: continues after epoch {epochs} from {path.name}")
-    if not computed.endswith(mode):
+    if epochs < spec.training.epochs and not computed.endswith(mode):
         say(f"{spec.run}: until now {computed}, from now on {mode}: the weights differ by rounding")
         computed = f"{computed}; from epoch {epochs + 1} {mode}"
     return Progressed(epochs, Curves(**{k: v.tolist() for k, v in stored.group("curves").items()}), computed)

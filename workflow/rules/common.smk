@@ -112,6 +112,14 @@ def layout(target):
     return json.dumps(targets.layout(CONFIG, target), sort_keys=True)
 
 
+def threads():
+    """Of a job that computes."""
+    try:
+        return configuration.threads()
+    except InputError as error:
+        refuse(error)
+
+
 def jobs_to_run(workflow):
     """(rule, wildcards) of every job that is about to run."""
     return [(job.rule.name, dict(job.wildcards_dict)) for job in workflow.dag.needrun_jobs()]
@@ -120,7 +128,7 @@ def jobs_to_run(workflow):
 CONFIG = configured()
 VERSIONS = configuration.STAGES
 GPU = int(os.getenv("MEMVAE_DEVICE", "cuda" if shutil.which("nvidia-smi") else "cpu") == "cuda")
-THREADS = int(os.getenv("MEMVAE_THREADS") or 1)  # of a job: the same whatever --cores
+THREADS = threads()
 CONFIG.export_environment()
 
 
