@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from memvae.config import threads
+from memvae.cost import PAYS_BACK
 from memvae.errors import InputError
 from memvae.progress import say
-
-PAYS_BACK = 120.0  # seconds of work on one core from which half a minute of compilation is worth its while
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Rough times: what the jobs that are to run will take here. Standard library only.
 
-From measurements on one core of a 2-core machine (docs/method.md): estimates for planning, within a factor of two.
+From measurements on one core of a 2-core machine (docs/performance.md): for planning, within a factor of two.
 """
 
 import re
@@ -14,8 +14,11 @@ from memvae.errors import InputError
 
 FLOPS = 45e9  # per second and core, products of this size in float32
 STEP_OVERHEAD = 2.5e-3  # seconds of a training step outside its products
+PAYS_BACK = 120.0  # seconds of work from which it is compiled
+COMPILING = 30.0  # seconds
+COMPILED = 0.55  # time of compiled work with bf16 products, as a part of what it takes otherwise
 START = 3.0  # seconds to start a job
-FASTER_ON_GPU = 8.0  # a guess, not measured: some hundred kernel launches a step, about 2 ms
+FASTER_ON_GPU = 30.0  # a guess, not measured: a step as one graph, 0.3 ms
 RULES_WITH_COST = ("train", "classifier", "likelihood", "imputation", "probing")
 TRAIN_IMAGES = {"mnist": 60000, "ocr_letters": 32152, "frey_faces": 1865, "digits": 1500}
 TEST_IMAGES = {"mnist": 10000, "ocr_letters": 10000, "frey_faces": 100, "digits": 297}
@@ -33,15 +36,15 @@ def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
     train, test = (table.get(spec.dataset, 10000) for table in (TRAIN_IMAGES, TEST_IMAGES))
     settings = config.analyses.get(rule, {})
     if rule == "train":
-        return START + training_seconds(spec, train)
+        return START + _compiled(training_seconds(spec, train))
     if rule == "likelihood":
         images = settings["images"] or test
         samples = max(settings["samples"], settings["more_samples"].get(spec.dataset, 0))
         draws = images * samples + settings["bound_draws"] * (test + settings["train_images"])
-        return START + decoding_seconds(spec.network, draws)
+        return START + _compiled(decoding_seconds(spec.network, draws))
     if rule == "imputation":
         noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
-        return START + passing_seconds(spec.network, noises * settings["iterations"] * test)
+        return START + _compiled(passing_seconds(spec.network, noises * settings["iterations"] * test))
     return START + settings["steps"] * 2.5e-4 + 1.2e-3 * train
 
 
@@ -93,6 +96,11 @@ def describe_target(config: Config, target: str, extra: list[str]) -> str:
             raise InputError(ours[0].replace("--config scale=", "--scale "))
         raise InputError(f"{target}: snakemake cannot plan it: {' '.join(lines[-3:])[:300]}")
     return announcement(config, _planned(text))
+
+
+def _compiled(time: float) -> float:
+    """What work takes that is compiled where that pays, from its seconds when it is not."""
+    return COMPILING + COMPILED * time if time >= PAYS_BACK else time
 
 
 def _planned(text: str) -> list[tuple[str, dict[str, str]]]:
