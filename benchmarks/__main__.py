@@ -1,7 +1,6 @@
 """`python -m benchmarks`: what things cost here, side by side with what else a user would pick."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,8 +8,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks import growth, jobs, likelihood, measure, pictures, steps
 from benchmarks.problem import Disagreement

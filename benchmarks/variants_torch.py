@@ -187,7 +187,6 @@ class Ours:
         self.problem = problem
         self.model = model_of(problem).use_statistics("batch")
         training = replace(problem.training, precision=precision)
-        self.compiled = compiled
         self.take = Step(self.model, training, compiled=compiled)
         self.x = torch.from_numpy(problem.x).bool()
         self.generator = torch.Generator().manual_seed(0)

@@ -1,11 +1,15 @@
 """A copy of the project to run the workflow in, and the ways to run it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
+needs_compiler = pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs g++")
 PARTS = ("Snakefile", "config", "environment.yml", "memvae", "profiles", "workflow")
 
 

@@ -1,11 +1,11 @@
 """Every variant that the benchmarks time computes the same bound, gradient and steps. No test asserts a time."""
 
 import importlib
-import shutil
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import project
 import pytest
 import torch
 
@@ -60,7 +60,7 @@ def test_pythae_agrees_with_the_bound_of_analytic_kl():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="compiling needs a C++ compiler")
+@project.needs_compiler
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("run", RUNS)
 def test_compiled_steps_agree_with_float64(run, precision):

@@ -5,11 +5,10 @@ test_model.py: float64 on both sides, in another order of summation.
 """
 
 import gc
-import os
-import shutil
 from dataclasses import replace
 
 import numpy as np
+import project
 import pytest
 import reference
 import torch
@@ -30,7 +29,6 @@ from memvae.training.state import Curves
 pytestmark = pytest.mark.usefixtures("double")
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 CPU = torch.device("cpu")
-COMPILER = pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs g++")
 VARIANTS = list(reference.NETWORKS)
 WITH_MEMORY = [name for name in VARIANTS if any(reference.NETWORKS[name]["slots"])]
 LATENT, PIXELS = 3, 12
@@ -110,11 +108,7 @@ def test_log_likelihood_of_a_float32_model_is_accurate_to_a_thousandth():
     """As models are used: the log-weights are summed in float64, a bit of the weights' own rounding stays."""
     model, x = random_model("mem_vae"), images(5)
     (expected,) = likelihood.log_likelihood(model, x, [500], (0, "test"))
-    draw, single = likelihood._draw, MemVAE(model.network).float()
-    single.load_state_dict(model.state_dict())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(likelihood, "_draw", lambda *key: draw(*key).float())
-        (found,) = likelihood.log_likelihood(single.use_statistics("collected"), x.float(), [500], (0, "test"))
+    (found,) = likelihood.log_likelihood(float32_model("mem_vae"), x.float(), [500], (0, "test"))
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
@@ -195,7 +189,7 @@ def test_memory_does_not_grow_with_k(monkeypatch):
     assert largest(200) == largest(2000) == 100 * LATENT  # a block's draws
 
 
-@COMPILER
+@project.needs_compiler
 @pytest.mark.slow
 def test_compiled_evaluation_equals_the_eager_one():
     """Likelihood with two K, and imputation; float32, so that only the order of sums differs."""

@@ -1,9 +1,8 @@
 """The training step in its three forms: eager, compiled as a whole, in bf16; and what a GPU needs of it."""
 
-import os
-import shutil
 from dataclasses import replace
 
+import project
 import pytest
 import reference
 import torch
@@ -21,7 +20,6 @@ from memvae.training.step import Step, gradients
 
 NETWORK = Network(image=(8, 8), hidden=(32, 24), latent=6, slots=(8, 4))
 CPU = torch.device("cpu")
-COMPILER = pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs g++")
 
 
 def model(seed: int = 0) -> MemVAE:
@@ -76,7 +74,7 @@ def test_hidden_layers_and_densities_stay_float32_with_bf16_products():
 
 
 # ---- compiled --------------------------------------------------------------------------------------------------------
-@COMPILER
+@project.needs_compiler
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_a_compiled_step_equals_the_eager_one(precision):
     """Twenty steps: weights and moments; float32 differs by rounding alone, bf16 also by where it rounds."""
@@ -94,7 +92,7 @@ def test_a_compiled_step_equals_the_eager_one(precision):
     assert eager.steps == compiled.steps == 20
 
 
-@COMPILER
+@project.needs_compiler
 @pytest.mark.slow
 def test_a_compiled_run_resumes_as_if_it_had_never_stopped(tmp_path, monkeypatch):
     monkeypatch.setenv("MEMVAE_COMPILE", "always")

@@ -99,7 +99,7 @@ def bound_parts(model: MemVAE, x: Tensor, draws: int, key: Key) -> Parts:
     for start in range(0, len(x), step):
         rows = x[start : start + step]
         noise = torch.cat([_draw((*key, start + i), 0, draws, model.network.latent) for i in range(len(rows))], dim=1)
-        terms = _log_terms(model, rows, model.encode(rows), noise.to(x.device))
+        terms = _log_terms(model, rows, model.encode(rows), noise.to(x))
         for values, term in zip(found, terms, strict=True):
             values.append(term.double().mean(0).cpu())
     log_px, kl = (torch.cat(values).numpy() for values in found)
@@ -126,7 +126,7 @@ def _chunks(samples: list[int], key: Key, images: range, mean: Tensor) -> Iterat
     """
     for first in range(0, samples[-1], BLOCK):
         draws = [_draw((*key, image), first // BLOCK, BLOCK, mean.shape[-1]) for image in images]
-        noise = torch.cat(draws, dim=1).to(mean.device)
+        noise = torch.cat(draws, dim=1).to(mean)
         ends = {min(k - first, BLOCK) for k in samples if k > first} | set(range(CHUNK, BLOCK + 1, CHUNK))
         start = 0
         for end in sorted(end for end in ends if first + end <= samples[-1]):
@@ -135,5 +135,5 @@ def _chunks(samples: list[int], key: Key, images: range, mean: Tensor) -> Iterat
 
 
 def _draw(key: Key, block: int, count: int, latent: int) -> Tensor:
-    """eps: [count, 1, Z], drawn on the CPU so that every device sees the same."""
+    """eps: [count, 1, Z], drawn on the CPU in the default type, so that every device and precision sees the same."""
     return torch.randn(count, 1, latent, generator=keyed(*key, block))

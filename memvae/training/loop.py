@@ -62,7 +62,7 @@ def train(
         model = MemVAE(spec.network).initialise(keyed(spec.seed, "weights")).to(device)
         mode = compute.mode(spec.training.precision, device, cost.training_seconds(spec, len(data.train)))
         step = Step(model, replace(spec.training, precision=mode.precision), mode.compiled)
-        start = training_state.resume(state, spec, data.sha256, model, step.optimiser, generator, str(mode))
+        start = training_state.resume(state, spec, data.sha256, step, generator, str(mode))
         done, curves = start.epochs, start.curves
         train_x, test_x = (torch.from_numpy(x).to(device) for x in (data.train, data.test))
         progress = Progress(f"{spec.run} epoch", spec.training.epochs, done)
@@ -83,9 +83,7 @@ def train(
                 _add_point(model, x.to(train_x.dtype), test_x, spec, epoch, curves)
                 detail += f", test {curves.test_bound[-1]:.2f}"
             if last or time.monotonic() - saved >= save_seconds:
-                training_state.save(
-                    state, spec, data.sha256, model, step.optimiser, generator, epoch, curves, start.computed
-                )
+                training_state.save(state, spec, data.sha256, step, generator, replace(start, epochs=epoch))
                 saved = time.monotonic()
             progress.step(detail, always=True)
     return Trained(model.use_statistics("collected"), curves, start.computed)

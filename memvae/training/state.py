@@ -13,9 +13,8 @@ import torch
 from memvae import store
 from memvae.config import RunSpec
 from memvae.errors import InputError
-from memvae.model.network import MemVAE
 from memvae.progress import say
-from memvae.training.optimiser import LasagneAdam
+from memvae.training.step import Step
 
 
 @dataclass
@@ -66,63 +65,50 @@ def lock(state: Path) -> Iterator[None]:
 
 
 def save(
-    path: Path,
-    spec: RunSpec,
-    data_sha256: str,
-    model: MemVAE,
-    optimiser: LasagneAdam,
-    generator: torch.Generator,
-    epoch: int,
-    curves: Curves,
-    computed: str,
+    path: Path, spec: RunSpec, data_sha256: str, step: Step, generator: torch.Generator, progressed: Progressed
 ) -> None:
-    """Writes all that the rest of the training depends on, after `epoch` whole epochs."""
-    first, second = optimiser.moments()
-    arrays = {f"weights/{name}": array(value) for name, value in model.state_dict().items()}
+    """Writes all that the rest of the training depends on."""
+    first, second = step.optimiser.moments()
+    arrays = {f"weights/{name}": array(value) for name, value in step.model.state_dict().items()}
     arrays |= {f"adam/first/{name}": array(value) for name, value in first.items()}
     arrays |= {f"adam/second/{name}": array(value) for name, value in second.items()}
-    arrays |= {"generator": generator.get_state().numpy(), **curves.arrays()}
+    arrays |= {"generator": generator.get_state().numpy(), **progressed.curves.arrays()}
     attributes = {
         "spec": spec.to_json(),
         "data_sha256": data_sha256,
-        "epoch": epoch,
-        "step": optimiser.steps,
-        "computed": computed,
+        "epoch": progressed.epochs,
+        "step": step.optimiser.steps,
+        "computed": progressed.computed,
         **store.provenance(generator.device.type),
     }
     store.write(path, "state", arrays, attributes, compress=False)
 
 
 def resume(
-    path: Path,
-    spec: RunSpec,
-    data_sha256: str,
-    model: MemVAE,
-    optimiser: LasagneAdam,
-    generator: torch.Generator,
-    mode: str,
+    path: Path, spec: RunSpec, data_sha256: str, step: Step, generator: torch.Generator, mode: str
 ) -> Progressed:
     """Takes up the state at `path`, if there is one of this specification and data. mode: of the steps to come.
 
     A state of other settings, or one that cannot be read, is renamed to `<state>.aside-<n>` and said so.
     """
+    fresh = Progressed(0, Curves(), mode)
     if not path.exists():
-        return Progressed(0, Curves(), mode)
+        return fresh
     try:
         stored = store.read(path, "state")
     except InputError as error:
         _set_aside(path, str(error))
-        return Progressed(0, Curves(), mode)
+        return fresh
     wanted = {"spec": json.loads(spec.to_json()), "data_sha256": data_sha256, "device": generator.device.type}
     if different := [key for key, value in wanted.items() if stored.attributes.get(key) != value]:
         _set_aside(path, f"it belongs to another {' and '.join(different)}")
-        return Progressed(0, Curves(), mode)
-    model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
+        return fresh
+    step.model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
     moments = [
         {name: torch.from_numpy(value) for name, value in stored.group(f"adam/{which}").items()}
         for which in ("first", "second")
     ]
-    optimiser.load(int(stored.attributes["step"]), *moments)
+    step.optimiser.load(int(stored.attributes["step"]), *moments)
     generator.set_state(torch.from_numpy(stored.arrays["generator"]))
     epochs, computed = int(stored.attributes["epoch"]), str(stored.attributes["computed"])
     say(f"{spec.run}: continues after epoch {epochs} from {path.name}")
