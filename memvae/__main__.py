@@ -19,7 +19,7 @@ OPTIONS = {
     "spec": "the resolved specification as JSON (default: from the configuration)",
     "settings": "the analysis' settings as JSON (default: from the configuration)",
     "layout": "rows and scale as JSON (default: from the configuration)",
-    "inputs": "the HDF5 files to draw from, with --layout",
+    "inputs": "the files to draw from, with --layout or --spec",
     "data": "the data set's HDF5 file (default: data/<dataset>.h5)",
     "model": "the model file (default: <results>/models/<run>.h5)",
     "classifier": "the classifier file (default: <results>/classifiers/<dataset>.h5)",
@@ -75,9 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     stage(stages.table, "layout", "inputs", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
     stage(stages.figure, "layout", "inputs", "output", name=", ".join(targets.FIGURES))
     stage(stages.scorecard, "layout", "inputs", "paper", "output", name=" or ".join(targets.SCORECARDS))
+    stage(stages.page, "spec", "inputs", "paper", "output")
     stage(stages.cost, target="e.g. figures/fig7.png")
-    commands.choices["table"].set_defaults(paper=targets.PAPER_VALUES)
-    commands.choices["scorecard"].set_defaults(paper=targets.PAPER_VALUES)
+    for name in ("table", "scorecard", "page"):
+        commands.choices[name].set_defaults(paper=targets.PAPER_VALUES)
     return parser
 
 

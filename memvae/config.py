@@ -31,11 +31,12 @@ STAGES = {
     "parameters": 1,
     "likelihood": 3,
     "generation": 1,
-    "slots": 1,
+    "slots": 2,
     "imputation": 2,
     "probing": 1,
     "table": 1,
     "figure": 1,
+    "page": 1,
 }
 
 

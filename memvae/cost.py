@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 from memvae.config import Config, Network, RunSpec
@@ -54,6 +55,12 @@ def training_seconds(spec: RunSpec, images: int) -> float:
     training = spec.training
     per_step = 3 * training.batch_size * (encoder + training.samples * decoder) / FLOPS + STEP_OVERHEAD
     return training.epochs * (images // training.batch_size) * per_step
+
+
+def full_training_hours(spec: RunSpec) -> float:
+    """Hours of one core that a run takes at its data set's own number of epochs."""
+    full = replace(spec, training=replace(spec.training, epochs=spec.training.full_epochs))
+    return _compiled(training_seconds(full, TRAIN_IMAGES.get(spec.dataset, 10000))) / 3600
 
 
 def decoding_seconds(network: Network, rows: int) -> float:

@@ -240,6 +240,18 @@ def scorecard(arguments: Arguments) -> None:
     card.write(layout, inputs, Path(arguments.paper), output)
 
 
+def page(arguments: Arguments) -> None:
+    """write the page of results: every table and figure beside the paper's claims"""
+    from memvae.report import page as results
+
+    if arguments.spec:
+        spec, inputs = _json(arguments.spec, "--spec"), arguments.inputs
+    else:
+        config = _config(arguments)
+        spec, inputs = targets.page(config), targets.page_inputs(config)
+    results.write(spec, [Path(path) for path in inputs], Path(arguments.paper), Path(arguments.output or targets.PAGE))
+
+
 def cost(arguments: Arguments) -> None:
     """say which jobs a target still needs here, and roughly how long they take"""
     from memvae import cost as costs

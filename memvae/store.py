@@ -158,6 +158,7 @@ def write_run_json(path: Path | str, started: float, **facts: Any) -> None:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "command": sys.argv[1:],
         "attempts": int(earlier.get("attempts", 0)) + 1,
         **facts,
@@ -199,6 +200,17 @@ def _source_hash() -> str:
     for source in sorted(folder.rglob("*.py")):
         digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:12]
+
+
+@cache
+def _processor() -> str:
+    """The processor's name and the number of its cores that this process may use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def _version(package: str) -> str | None:

@@ -6,12 +6,14 @@ Standard library only: Snakemake imports this at every dry run.
 import dataclasses
 from typing import Any
 
+from memvae import cost
 from memvae.config import Config, Row
 
 TABLES = ("table3", "table4", "slots", "likelihood", "probing", "imputation")
 FIGURES = ("fig6", "fig7", "fig8", "training")
 EXTENDED = "likelihood_extended"
 SCORECARDS = ("scorecard", "scorecard_extended")
+PAGE = "docs/results.md"
 PAPER_VALUES = "config/paper.yaml"
 TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
 
@@ -109,3 +111,35 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
     more = [f"{config.results}/tables/{EXTENDED}.{kind}" for kind in TABLE_FORMATS]
     more += [f"{config.results}/scorecard_extended.{kind}" for kind in ("csv", "md")]
     return [*tables, *figures, *scorecard, *(more if extended else [])]
+
+
+def page(config: Config) -> dict[str, Any]:
+    """What the page of results is told beside its input files: the scale, the rows, and what was left out."""
+    left_out = {}
+    for row in config.rows("appendix", "extended"):
+        if row in config.rows("appendix") and row.runs:
+            continue
+        reason = "one of the main text's models (target `extended`)" if row.runs else f"no data at scale {config.scale}"
+        name = f"{row.paper_dataset}-{row.model}-k{row.k}"
+        left_out[name] = {"reason": reason, "hours": cost.full_training_hours(config.spec(f"{name}-s0"))}
+    return {
+        "layout": layout(config, SCORECARDS[0]),
+        "title": config.title,
+        "seeds": config.seeds,
+        "command": f"snakemake {PAGE} --config scale={config.scale}",
+        "not_run": left_out,
+    }
+
+
+def page_inputs(config: Config) -> list[str]:
+    """What the page shows (tables, scorecard, figures) and what it is judged by (models and analyses)."""
+    shown = [path for path in all_files(config) if path.endswith((".md", ".csv", ".png"))]
+    targets = (*TABLES, *FIGURES, SCORECARDS[0])
+    drawn_from = [path for target in targets for path in inputs(config, target)]
+    return [*shown, *dict.fromkeys(drawn_from)]
+
+
+def page_files(config: Config) -> list[str]:
+    """The page, and the pictures and numbers beside it."""
+    names = [path.rpartition("/")[2] for path in all_files(config) if path.endswith((".csv", ".png"))]
+    return [PAGE, *(f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, "provenance.csv"))]

@@ -39,7 +39,7 @@ def spec(run: str, epochs: int = 12) -> dict[str, Any]:
         "model_title": TITLES[model],
         "seed": int(seed[1:]),
         "network": {"image": list(SIDE), "hidden": [5, 5], "latent": 3, "slots": slots},
-        "training": {"samples": int(k[1:]), "epochs": epochs},
+        "training": {"samples": int(k[1:]), "epochs": epochs, "full_epochs": 3000},
         "version": 1,
     }
 
@@ -100,8 +100,15 @@ def probing(folder: Path, run: str, right: int, right_svc: int, images: int = IM
     return write(folder, run, "analysis/probing", arrays, {"steps": 10}, chosen_c=0.01)
 
 
-def slots(folder: Path, run: str, preferences: dict[str, np.ndarray] | None = None, seed: int = 0) -> Path:
-    """`preferences`: layer -> [classes, S], rows that sum to 1; random ones without it."""
+def slots(
+    folder: Path,
+    run: str,
+    preferences: dict[str, np.ndarray] | None = None,
+    seed: int = 0,
+    images: np.ndarray | None = None,
+    class_means: np.ndarray | None = None,
+) -> Path:
+    """`preferences`: layer -> [classes, S], rows that sum to 1; random ones without it, and so for the images."""
     draw = np.random.default_rng(seed)
     if preferences is None:
         preferences = {f"layer{n}": draw.dirichlet(np.full(s, 0.3), size=CLASSES) for n, s in enumerate(SLOTS)}
@@ -119,7 +126,8 @@ def slots(folder: Path, run: str, preferences: dict[str, np.ndarray] | None = No
             f"{layer}/norms": np.arange(values.shape[1]) + 0.5,
         }
     count = preferences["layer0"].shape[1]
-    arrays["layer0/images"] = draw.random((count, PIXELS), dtype=np.float32)
+    arrays["layer0/images"] = draw.random((count, PIXELS), dtype=np.float32) if images is None else images
+    arrays["class_means"] = draw.random((CLASSES, PIXELS), dtype=np.float32) if class_means is None else class_means
     return write(folder, run, "analysis/slots", arrays, {"top": 3}, images=IMAGES)
 
 
@@ -169,4 +177,6 @@ def model(folder: Path, run: str, level: float = -90.0, epochs: int = 40, every:
         "curves/test_bound": level - 50 / test_epoch,
         "curves/train_bound_collected": level + 1 - 50 / test_epoch,
     }
-    return write(folder, run, "model", arrays)
+    return write(
+        folder, run, "model", arrays, computed="float32 products, eager", code_version="1", packages={}, device="cpu"
+    )

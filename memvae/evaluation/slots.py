@@ -24,7 +24,10 @@ def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> 
     if not model.network.has_memory:
         raise InputError("slots: this model has no memory; name a model with slots in analyses.slots")
     classes = np.unique(labels)
-    arrays: dict[str, np.ndarray] = {"classes": classes.astype(np.int64)}
+    means = torch.stack(
+        [x[torch.from_numpy(labels == label).to(x.device)].mean(0) for label in classes]
+    )  # [classes, D]
+    arrays: dict[str, np.ndarray] = {"classes": classes.astype(np.int64), "class_means": means.cpu().numpy()}
     for level, h_a in preferences(model, x, seed).items():
         memory = cast(Memory, model.memory_of(level))
         by_class = np.stack([h_a[labels == label].mean(0) for label in classes])  # [classes, S]

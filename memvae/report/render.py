@@ -59,11 +59,16 @@ def as_csv(table: Table) -> str:
 def as_markdown(table: Table) -> str:
     parts = [f"# {table.title}", *table.notes]
     for section in table.sections:
-        frame = _frame(section.records).fillna("")
-        align = ["right" if right else "left" for right in _right(frame)]
-        text = frame.to_markdown(index=False, disable_numparse=True, colalign=align)
+        text = markdown(section.records)
         parts += [f"## {section.title}", text] if section.title else [text]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown(records: Records) -> str:
+    """A table without title; columns of numbers are aligned right."""
+    frame = _frame(records).fillna("")
+    align = ["right" if right else "left" for right in _right(frame)]
+    return frame.to_markdown(index=False, disable_numparse=True, colalign=align)
 
 
 def as_latex(table: Table) -> str:

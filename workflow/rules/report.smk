@@ -87,3 +87,28 @@ for figure in targets.FIGURES:
             version=VERSIONS["figure"],
         shell:
             "python -m memvae figure {params.figure} --layout {params.layout:q} --inputs {input:q} --output {output.png:q} 2> {log:q}"
+
+
+# Written into docs/, so never unless it is asked for.
+rule page:
+    input:
+        files=targets.page_inputs(CONFIG),
+        paper=targets.PAPER_VALUES,
+    output:
+        targets.page_files(CONFIG),
+    log:
+        "<logs>/page.log",
+    benchmark:
+        "<benchmarks>/page.tsv"
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=json.dumps(targets.page(CONFIG), sort_keys=True),
+        version=VERSIONS["page"],
+    shell:
+        "python -m memvae page --spec {params.spec:q} --inputs {input.files:q} --paper {input.paper:q} "
+        "--output {output[0]:q} 2> {log:q}"

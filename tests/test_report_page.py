@@ -1,0 +1,189 @@
+"""The page of results: verdicts on claims whose truth is known, and the page itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+
+from memvae.errors import InputError
+from memvae.report import claims, page, slot_claims
+from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Material
+from memvae.report.layout import Files, Layout
+from memvae.report.paper import read_paper
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPER = ROOT / "config/paper.yaml"
+NOISE = np.random.default_rng(0).normal(size=400)  # nats, over images
+MODELS = ("vae", "large_vae", "mem_vae", "vis_mem_vae")
+
+
+def material(files: list[Path], seeds: int = 1) -> Material:
+    rows = [synthetic.row(model, seeds=seeds) for model in MODELS]
+    layout = Layout.from_dict(synthetic.layout(*rows))
+    return Material(layout, Files(files, "analysis"), read_paper(PAPER))
+
+
+def likelihoods(folder: Path, seeds: int = 1, **means: float) -> list[Path]:
+    """One file per model and seed; images differ, in the same way for all models."""
+    return [
+        synthetic.likelihood(folder, f"mnist-{model}-k1-s{seed}", NOISE + mean)
+        for model, mean in means.items()
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(1.2, HOLDS), (0.3, OPEN), (-0.3, OPEN), (-1.2, FAILS)])
+def test_a_gain_is_judged_against_images_and_the_chance_of_training(tmp_path: Path, gain: float, verdict: str) -> None:
+    files = likelihoods(tmp_path, vae=-86.0, mem_vae=-86.0 + gain)
+    found = claims.memory_gain(material(files), "mem_vae", "vae", "title")
+    assert found and found.verdict == verdict
+    assert found.paper == "+1.26 nats" and found.ours == f"{gain:+.2f} ± 0.21 nats"  # sqrt(2) times 0.15
+
+
+def test_seeds_that_agree_settle_a_small_gain(tmp_path: Path) -> None:
+    files = likelihoods(tmp_path, seeds=3, vae=-86.0, mem_vae=-85.7)
+    found = claims.memory_gain(material(files, seeds=3), "mem_vae", "vae", "title")
+    assert found and found.verdict == HOLDS and "the spread over 3 seeds" in found.text
+
+
+@pytest.mark.parametrize(("middle", "verdict"), [(-85.5, HOLDS), (-85.9, PARTLY), (-87.0, FAILS)])
+def test_between_needs_both_gaps(tmp_path: Path, middle: float, verdict: str) -> None:
+    found = claims.between(material(likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0, vis_mem_vae=middle)))
+    assert found and found.verdict == verdict
+
+
+@pytest.mark.parametrize(("extra", "verdict"), [(0.0, HOLDS), (0.2, PARTLY), (0.9, FAILS)])
+def test_overfitting_is_compared_with_the_gain(tmp_path: Path, extra: float, verdict: str) -> None:
+    files = likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0)
+    data = material(files)
+    for file in data.of("likelihood", "mem_vae"):
+        file.array("train/bound")[:] += extra
+    found = claims.no_overfitting(data)
+    assert found and found.verdict == verdict and f"{extra:+.2f}" in found.ours
+
+
+def test_a_claim_about_a_model_that_was_not_run_is_left_out(tmp_path: Path) -> None:
+    data = material(likelihoods(tmp_path, vae=-86.0))
+    assert claims.memory_gain(data, "mem_vae", "vae", "title") is None
+    assert claims.between(data) is None and claims.no_overfitting(data) is None
+    assert slot_claims.similar_classes(data) is None and slot_claims.meaningless_slots(data) is None
+    assert claims.imputation(data) is None and claims.probing(data) is None
+
+
+def preferences(groups: list[str]) -> np.ndarray:
+    """Classes of one group share a slot: [classes, 12]."""
+    values = np.full((10, 12), 1e-4) + np.random.default_rng(1).random((10, 12)) * 1e-5
+    for slot, group in enumerate(groups):
+        for label in group:
+            values[int(label), slot] += 1.0
+    return values / values.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("groups", "verdict"),
+    [
+        (["479", "358", "0", "1", "2", "6"], HOLDS),
+        (["0123456789"], FAILS),
+        (["01", "26", "83", "4", "5", "7", "9"], PARTLY),
+    ],
+)
+def test_shared_slots_are_compared_with_the_pairs_of_the_paper(tmp_path: Path, groups: list[str], verdict: str) -> None:
+    file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": preferences(groups)})
+    found = slot_claims.similar_classes(material([file]))
+    assert found and found.verdict == verdict
+
+
+@pytest.mark.parametrize(("meaning", "verdict"), [("large", HOLDS), ("small", FAILS)])
+def test_meaning_is_the_likeness_of_slot_and_class(tmp_path: Path, meaning: str, verdict: str) -> None:
+    draw = np.random.default_rng(3)
+    values = np.full((10, 30), 1e-3)
+    for label in range(10):
+        values[label, 3 * label : 3 * label + 3] = 0.6 + 0.01 * label, 0.2 + 0.01 * label, 0.02 + 0.001 * label
+    images = draw.random((30, synthetic.PIXELS))
+    means = draw.random((10, synthetic.PIXELS))
+    for label in range(10):  # two of three slots look like their class, or the third alone does
+        for place in (0, 1) if meaning == "large" else (2,):
+            images[3 * label + place] = means[label]
+    file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": values}, images=images, class_means=means)
+    found = slot_claims.meaningless_slots(material([file]))
+    assert found and found.verdict == verdict and ("1.00 for the 20 from 0.08" in found.ours) == (meaning == "large")
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(60, HOLDS), (50, OPEN), (40, FAILS)])
+def test_imputation_is_judged_by_the_digits_recovered(tmp_path: Path, right: int, verdict: str) -> None:
+    order = np.random.default_rng(4).permutation(4000)
+    files = [
+        synthetic.imputation(tmp_path, f"mnist-{model}-k1-s0", order < 40 * share, last_error=error)
+        for model, share, error in (("vae", 50, 0.1), ("mem_vae", right, 0.09))
+    ]
+    found = claims.imputation(material(files))
+    assert found and found.verdict == verdict and "lower error in 2 of 2" in found.ours
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(391, HOLDS), (390, HOLDS), (300, FAILS)])
+def test_probing_holds_unless_memory_is_clearly_worse(tmp_path: Path, right: int, verdict: str) -> None:
+    files = [
+        synthetic.probing(tmp_path, f"mnist-{model}-k1-s0", count, count, images=400)
+        for model, count in (("vae", 390), ("mem_vae", right))
+    ]
+    found = claims.probing(material(files))
+    assert found and found.verdict == verdict and found.paper == "+0.13 %"
+
+
+# ---- the page itself -------------------------------------------------------------------------------------------------
+def spec(**changes: Any) -> dict[str, Any]:
+    rows = [synthetic.row(model) for model in ("vae", "mem_vae")]
+    return {
+        "layout": synthetic.layout(*rows, scale="short"),
+        "title": "a short test",
+        "seeds": [0],
+        "command": "snakemake docs/results.md",
+        "not_run": {"mnist-vae-k50": {"reason": "too long", "hours": 12.3}},
+        **changes,
+    }
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> list[Path]:
+    models = [synthetic.model(tmp_path, f"mnist-{name}-k1-s0") for name in ("vae", "mem_vae")]
+    for path in models:  # as the workflow lays them out
+        target = tmp_path / "models" / f"{path.parent.name}.h5"
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+    record = {"seconds": 120.0, "finished": "2026-01-01T00:00:00Z", "processor": "a processor, 2 cores"}
+    (tmp_path / "models/mnist-vae-k1-s0.h5.run.json").write_text(json.dumps(record))
+    written = [tmp_path / name for name in ("likelihood.md", "likelihood.csv", "scorecard.md", "fig6.png")]
+    for path in written:
+        path.write_text(f"# {path.name}\n\ncontent\n")
+    return [*likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0), *sorted((tmp_path / "models").glob("*.h5")), *written]
+
+
+def test_the_page_shows_claims_files_provenance_and_what_was_not_run(tmp_path: Path, inputs: list[Path]) -> None:
+    output = tmp_path / "docs/results.md"
+    page.write(spec(), inputs, PAPER, output)
+    text = output.read_text()
+    assert "| Memory raises the log-likelihood (MNIST) | +1.26 nats" in " ".join(text.split()).replace("  ", " ")
+    assert "**likelihood.md**" in text and "mnist-vae-k50" in text and "too long" in text
+    assert "a processor, 2 cores" in text and "One seed (0)" in text
+    assert sorted(path.name for path in (tmp_path / "docs/results").iterdir()) == [
+        "fig6.png",
+        "likelihood.csv",
+        "provenance.csv",
+    ]
+    assert "mnist-mem_vae-k1-s0" in (tmp_path / "docs/results/provenance.csv").read_text()
+
+
+def test_the_same_files_give_the_same_page(tmp_path: Path, inputs: list[Path]) -> None:
+    texts = []
+    for name in ("a", "b"):
+        page.write(spec(), inputs, PAPER, tmp_path / name / "results.md")
+        texts.append((tmp_path / name / "results.md").read_text())
+    assert texts[0] == texts[1]
+
+
+def test_a_missing_input_is_named(tmp_path: Path, inputs: list[Path]) -> None:
+    with pytest.raises(InputError, match=r"fig7\.png: not found"):
+        page.write(spec(), [*inputs, tmp_path / "fig7.png"], PAPER, tmp_path / "docs/results.md")
