@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     stage(stages.train, "spec", "data", "output", run=run)
     stage(stages.classifier, "settings", "data", "output", dataset="e.g. mnist")
     stage(stages.parameters, "spec", "output")
-    for analysis in (stages.likelihood, stages.generation, stages.slots, stages.probing):
+    for analysis in (stages.likelihood, stages.generation, stages.detail, stages.slots, stages.probing):
         stage(analysis, "settings", "model", "data", "output", run=run)
     stage(stages.imputation, "settings", "model", "data", "classifier", "output", run=run)
     stage(stages.table, "layout", "inputs", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))

@@ -31,6 +31,7 @@ STAGES = {
     "parameters": 1,
     "likelihood": 3,
     "generation": 1,
+    "detail": 1,
     "slots": 2,
     "imputation": 2,
     "probing": 1,

@@ -20,7 +20,8 @@ COMPILING = 30.0  # seconds
 COMPILED = 0.55  # time of compiled work with bf16 products, as a part of what it takes otherwise
 START = 3.0  # seconds to start a job
 FASTER_ON_GPU = 30.0  # a guess, not measured: a step as one graph, 0.3 ms
-RULES_WITH_COST = ("train", "classifier", "likelihood", "imputation", "probing")
+CONDITIONS = 3  # of the analysis `detail`: with the memory, without one, without any
+RULES_WITH_COST = ("train", "classifier", "likelihood", "detail", "imputation", "probing")
 TRAIN_IMAGES = {"mnist": 60000, "ocr_letters": 32152, "frey_faces": 1865, "digits": 1500}
 TEST_IMAGES = {"mnist": 10000, "ocr_letters": 10000, "frey_faces": 100, "digits": 297}
 
@@ -42,6 +43,10 @@ def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
         images = settings["images"] or test
         samples = max(settings["samples"], settings["more_samples"].get(spec.dataset, 0))
         draws = images * samples + settings["bound_draws"] * (test + settings["train_images"])
+        return START + _compiled(decoding_seconds(spec.network, draws))
+    if rule == "detail":
+        images = min(settings["images"] or test, test)
+        draws = CONDITIONS * (images * settings["samples"] + settings["bound_draws"] * test + settings["draws"])
         return START + _compiled(decoding_seconds(spec.network, draws))
     if rule == "imputation":
         noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])

@@ -138,6 +138,21 @@ def generation(arguments: Arguments) -> None:
         work.arrays |= generate(work.loaded.model, work.settings["draws"], work.loaded.spec.seed, work.device)
 
 
+def detail(arguments: Arguments) -> None:
+    """what disabling the memory takes from images and from their likelihood"""
+    from memvae import cost as costs
+    from memvae.evaluation.detail import likelihoods, spectra
+
+    with _Analysis(arguments) as work:
+        settings, seed, model = work.settings, work.loaded.spec.seed, work.loaded.model
+        draws, cutoff, samples = settings["draws"], settings["cutoff"], settings["samples"]
+        work.arrays |= spectra(model, work.data.pixels("test"), draws, cutoff, seed, work.device)
+        x = work.tensor(work.data.test_binary)
+        images = min(settings["images"] or len(x), len(x))
+        mode = work.mode(costs.decoding_seconds(work.loaded.spec.network, costs.CONDITIONS * images * samples))
+        work.arrays |= likelihoods(model, x, images, samples, settings["bound_draws"], seed, mode)
+
+
 def slots(arguments: Arguments) -> None:
     """average preference values of the slots by class, and the slots as images"""
     from memvae.evaluation.slots import slots as responses

@@ -9,7 +9,7 @@ from typing import Any
 from memvae import cost
 from memvae.config import Config, Row
 
-TABLES = ("table3", "table4", "slots", "likelihood", "probing", "imputation")
+TABLES = ("table3", "table4", "slots", "likelihood", "detail", "probing", "imputation")
 FIGURES = ("fig6", "fig7", "fig8", "training")
 EXTENDED = "likelihood_extended"
 SCORECARDS = ("scorecard", "scorecard_extended")
@@ -21,6 +21,7 @@ TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
 ANALYSIS_OF = {
     "table4": "slots",
     "slots": "slots",
+    "detail": "detail",
     "probing": "probing",
     "imputation": "imputation",
     "fig6": "generation",

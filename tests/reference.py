@@ -147,11 +147,11 @@ def log_mean_exp(w):
     return top + np.log(np.exp(w - top).mean(axis=0))
 
 
-def log_weights(p, x, noise, statistics=None):
-    """log p(x, z_k) / q(z_k | x), [K, B]."""
+def log_weights(p, x, noise, statistics=None, disabled=()):
+    """log p(x, z_k) / q(z_k | x), [K, B]; `disabled` as in `decode`."""
     q = encode(p, x, statistics)
     z = sample_posterior(q["mean"], q["log_variance"], noise)
-    g = decode(p, z, statistics)
+    g = decode(p, z, statistics, disabled)
     return (
         log_likelihood_of_pixels(x, g["output"])
         + log_gaussian(z, 0.0, np.zeros(()))
@@ -159,9 +159,9 @@ def log_weights(p, x, noise, statistics=None):
     )
 
 
-def bound(p, x, noise, statistics=None):
+def bound(p, x, noise, statistics=None, disabled=()):
     """L_K of every image from the given draws, [B]. Its test-set mean at K = 5,000 is the log-likelihood."""
-    return log_mean_exp(log_weights(p, x, noise, statistics))
+    return log_mean_exp(log_weights(p, x, noise, statistics, disabled))
 
 
 def bound_parts(p, x, noise, statistics=None):

@@ -11,7 +11,7 @@ from memvae import config as configuration
 from memvae import store
 
 STAGES = {"download", "train", "prepare", "classifier", "parameters", "likelihood", "generation", "slots", "imputation"}
-STAGES |= {"probing", "table", "figure", "scorecard", "cost"}
+STAGES |= {"detail", "probing", "table", "figure", "scorecard", "cost"}
 
 
 @pytest.fixture

@@ -23,12 +23,15 @@ PARTS = ("config", "docs", "memvae", "profiles", "workflow")
 # Nets and epochs small, one model of the appendix: the commands are those of the document, the work is not.
 SMALL_NETWORK = {"hidden": [8, 8], "latent": 4, "slots": [3, 2]}
 SMALL_TRAINING = {"epochs": 2, "constant_epochs": 1, "batch_size": 100}
-SMALL_ANALYSES = {"likelihood": {"samples": 5, "images": 10, "bound_draws": 2, "train_images": 20}}
+SMALL_ANALYSES = {
+    "likelihood": {"samples": 5, "images": 10, "bound_draws": 2, "train_images": 20},
+    "detail": {"draws": 5, "images": 10, "samples": 5, "bound_draws": 2},
+}
 APPENDIX = [{"dataset": "mnist", "model": "mem_vae", "k": 1}]
 SMALL_CONFIG = {
     "datasets": {"digits": {"network": SMALL_NETWORK, "training": SMALL_TRAINING}},
     "runs": {"appendix": APPENDIX},
-    "analyses": {name: {"models": ["mem_vae"]} for name in ("generation", "slots", "imputation", "probing")},
+    "analyses": {name: {"models": ["mem_vae"]} for name in ("generation", "detail", "slots", "imputation", "probing")},
     "scales": {"demo": {"epochs": {"digits": 2}, "analyses": SMALL_ANALYSES}},
 }
 SMALL_STRIPES = {

@@ -11,7 +11,7 @@ import synthetic
 
 from memvae import store
 from memvae.errors import InputError
-from memvae.report import paper, render, tables
+from memvae.report import detail_table, paper, render, tables
 from memvae.report.layout import Layout
 
 PAPER = Path(__file__).resolve().parents[1] / "config/paper.yaml"
@@ -238,6 +238,75 @@ def test_slots_say_norm_use_and_place_in_table4(tmp_path: Path) -> None:
     assert [cell.strip() for cell in used[0][4:7]] == ["7", "5", "53"]
 
 
+# ---- detail ---------------------------------------------------------------------------------------------------------
+def test_detail_has_energies_shares_and_coherence(tmp_path: Path) -> None:
+    file = synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")
+    frame = make("detail", synthetic.layout(synthetic.row("mem_vae")), [file], tmp_path)
+    full, first = (record(frame, condition=name) for name in ("full", "first"))
+    assert (float(full["energy_high"]), float(first["energy_high"]), float(first["energy_low"])) == (1.5, 0.75, 2.0)
+    assert float(full["energy_high_standard_error"]) == pytest.approx(0.5)
+    assert float(full["share_high"]) == pytest.approx(100 * 1.5 / 3.5)
+    assert (float(first["kept_high"]), float(first["kept_low"]), float(first["coherence_low"])) == (50.0, 100.0, 1.0)
+    assert float(first["kept_high_standard_error"]) == pytest.approx(0)  # half of every image's energy
+    assert float(first["coherence_high"]) == pytest.approx(0.25 / math.sqrt(0.5))
+    assert (full["coherence_high"], full["change"], full["energy_high_sd"], full["seeds"]) == ("", "", "", "1")
+    assert (full["samples"], full["images"], full["bound_images"], full["cutoff"]) == ("50", "2", "3", "0.125")
+
+
+def test_detail_has_the_change_of_likelihood_image_by_image(tmp_path: Path) -> None:
+    file = synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")
+    frame = make("detail", synthetic.layout(synthetic.row("mem_vae")), [file], tmp_path)
+    both, data = (record(frame, condition=name) for name in ("both", "data"))
+    assert (float(both["log_likelihood"]), float(both["change"]), float(both["bound_change"])) == (-90.0, -5.0, -5.0)
+    assert float(both["change_standard_error"]) == pytest.approx(2.5)  # of -2.5 and -7.5
+    assert (float(both["bound"]), float(both["log_px"])) == (-95.0, -70.0)
+    assert (data["log_likelihood"], data["bound"]) == ("", "")
+
+
+def test_detail_over_seeds_has_mean_and_standard_deviation(tmp_path: Path) -> None:
+    row = synthetic.row("mem_vae", seeds=2)
+    files = [synthetic.detail(tmp_path, run, scale) for run, scale in zip(row["runs"], (1.0, 3.0), strict=True)]
+    frame = make("detail", synthetic.layout(row), files, tmp_path)
+    full, data = (record(frame, condition=name) for name in ("full", "data"))
+    assert float(full["energy_high"]) == 3.0
+    assert float(full["energy_high_sd"]) == pytest.approx(3.0 / math.sqrt(2))
+    assert float(full["energy_high_standard_error"]) == pytest.approx(math.hypot(0.5, 1.5) / 2)
+    assert (data["energy_high_sd"], data["seeds"], full["seeds"]) == ("", "1", "2")  # the same test images
+    assert float(record(frame, frequency="0.25")["spectrum_full"]) == 3.0
+
+
+def test_detail_names_its_rows_and_what_the_paper_says(tmp_path: Path) -> None:
+    file = synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")
+    make("detail", synthetic.layout(synthetic.row("mem_vae")), [file], tmp_path)
+    text = (tmp_path / "tables/detail.md").read_text()
+    for words in ("test images", "full memory", "first layer disabled", "both layers disabled"):
+        assert f"| {words} " in text
+    assert "judges Figure 6 by eye" in text and "a period of 8 pixels" in text
+
+
+def test_detail_of_a_model_that_was_not_run_says_so(tmp_path: Path) -> None:
+    frame = make("detail", synthetic.layout(synthetic.row("mem_vae", seeds=0)), [], tmp_path)
+    assert record(frame, row="mnist-mem_vae")["energy_high"] == "not run"
+
+
+def test_detail_of_seeds_with_other_samples_is_refused(tmp_path: Path) -> None:
+    row = synthetic.row("mem_vae", seeds=2)
+    files = [synthetic.detail(tmp_path, run, samples=k) for run, k in zip(row["runs"], (50, 60), strict=True)]
+    with pytest.raises(InputError, match=r"settings\.samples is 60, expected 50"):
+        make("detail", synthetic.layout(row), files, tmp_path)
+
+
+def test_jackknife_of_a_mean_is_its_standard_error_and_of_a_ratio_its_spread_over_samples() -> None:
+    draw = np.random.default_rng(0)
+    values = draw.normal(size=50)
+    value, error = detail_table.jackknife(lambda mean: mean, values)
+    assert (value, error) == pytest.approx((values.mean(), values.std(ddof=1) / math.sqrt(50)))
+    samples = 1 + draw.random((400, 2, 200))  # 400 times 200 pairs
+    found = [detail_table.jackknife(lambda a, b: a / b, *pair) for pair in samples]
+    ratios, errors = np.transpose(found)
+    assert errors.mean() == pytest.approx(ratios.std(), rel=0.15)  # 400 samples: a standard error of 3.5 %
+
+
 # ---- probing and imputation -----------------------------------------------------------------------------------------
 def test_probing_has_accuracy_and_binomial_error(tmp_path: Path) -> None:
     file = synthetic.probing(tmp_path, "mnist-vae-k1-s0", right=36, right_svc=38, images=40)
@@ -297,12 +366,13 @@ def everything(folder: Path, scale: str) -> dict[str, tuple[dict[str, Any], list
         "table4": (layout(vis), [synthetic.slots(folder, vis["runs"][0])]),
         "slots": (layout(vis), [synthetic.slots(folder, vis["runs"][0])]),
         "likelihood": (layout(vae, mem), likelihood_files(folder, {run: [-85.5, -86.0] for run in pair})),
+        "detail": (layout(mem), [synthetic.detail(folder, mem["runs"][0])]),
         "probing": (layout(vae, mem), [synthetic.probing(folder, run, 39, 38) for run in pair]),
         "imputation": (layout(vae, mem), [synthetic.imputation(folder, run, np.arange(9) < 6) for run in pair]),
     }
 
 
-@pytest.mark.parametrize("name", ["table3", "table4", "slots", "likelihood", "probing", "imputation"])
+@pytest.mark.parametrize("name", ["table3", "table4", "slots", "likelihood", "detail", "probing", "imputation"])
 def test_table_says_what_it_is_below_paper_scale_alone(tmp_path: Path, name: str) -> None:
     for scale in ("demo", "paper"):
         layout, files = everything(tmp_path / scale, scale)[name]
@@ -317,7 +387,7 @@ def test_table_says_what_it_is_below_paper_scale_alone(tmp_path: Path, name: str
             assert ("digits 8x8 (12 epochs)" in text) == (scale == "demo" and name != "table3")
 
 
-@pytest.mark.parametrize("name", ["table3", "table4", "slots", "likelihood", "probing", "imputation"])
+@pytest.mark.parametrize("name", ["table3", "table4", "slots", "likelihood", "detail", "probing", "imputation"])
 def test_same_inputs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
     layout, files = everything(tmp_path, "paper")[name]
     for place in ("a", "b"):

@@ -56,7 +56,15 @@ def test_code_is_clean(command: tuple[str, ...]) -> None:
 def test_default_target_makes_every_table_and_figure_of_the_appendix(folder: Path) -> None:
     result = project.snakemake(folder, "-n", "--quiet", "rules")
     assert result.returncode == 0, result.stderr
-    for job, count in {"train": 6, "likelihood": 6, "imputation": 2, "probing": 2, "download": 7, "prepare": 2}.items():
+    for job, count in {
+        "train": 6,
+        "likelihood": 6,
+        "detail": 1,
+        "imputation": 2,
+        "probing": 2,
+        "download": 7,
+        "prepare": 2,
+    }.items():
         assert f"\n{job} {count}" in "\n" + _squeezed(result), f"{job} should run {count} times"
 
 
@@ -178,7 +186,7 @@ def test_results_do_not_depend_on_cores_or_order(finished: Path, tmp_path: Path)
 
 def test_every_run_carries_seed_versions_and_checksums(finished: Path) -> None:
     files = sorted((finished / "results/tiny/evaluation").glob("digits-*/*.h5"))
-    assert len(files) == 4 + 1 + 1 + 2 + 2
+    assert len(files) == 4 + 1 + 1 + 1 + 2 + 2
     for path in files:
         with h5py.File(path) as file:
             for name in ("spec", "settings", "data_sha256", "model_sha256", "code_version", "packages", "epoch"):

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from memvae.config import Network
 from memvae.errors import InputError
 from memvae.model.network import MemVAE
 from memvae.random import keyed
@@ -15,10 +16,19 @@ def generate(model: MemVAE, draws: int, seed: int, device: torch.device) -> dict
 
     Raises InputError for a model without memory.
     """
-    if not model.network.has_memory:
-        raise InputError(
-            "generation: this model has no memory to disable; name a model with slots in analyses.generation"
-        )
+    disabled = conditions(model.network, "generation").values()
     z = torch.randn(draws, model.network.latent, generator=keyed(seed, "generation")).to(device)
-    images = [model.decode(z, disabled).mean.cpu().numpy() for disabled in (0, 1, len(model.network.hidden))]
+    images = [model.decode(z, memories).mean.cpu().numpy() for memories in disabled]
     return {"z": z.cpu().numpy(), "images": np.stack(images)}
+
+
+def conditions(network: Network, analysis: str) -> dict[str, int]:
+    """What is compared -> the number of memories, counted from the data, whose h_m is set to ones.
+
+    Raises InputError for a network without memory, in the name of `analysis`.
+    """
+    if not network.has_memory:
+        raise InputError(
+            f"{analysis}: this model has no memory to disable; name a model with slots in analyses.{analysis}"
+        )
+    return {"full": 0, "first": 1, "both": len(network.hidden)}

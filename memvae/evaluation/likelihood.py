@@ -35,13 +35,14 @@ class Parts:
 
 @torch.no_grad()
 def log_likelihood(
-    model: MemVAE, x: Tensor, samples: list[int], key: Key, mode: compute.Mode = compute.PLAIN
+    model: MemVAE, x: Tensor, samples: list[int], key: Key, mode: compute.Mode = compute.PLAIN, disabled: int = 0
 ) -> list[np.ndarray]:
     """L_K of each image for each K of `samples` (all from the same draws): one float64 array [N] per K.
 
     x: [N, D]; L_K = log 1/K sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z|x). Sums in float64. key: of the draws.
     mode: of the decoder's passes. With bf16 products the `RESCORED` largest weights of each image are computed again in
     float32 (what that leaves of bf16: docs/performance.md). Memory does not grow with K.
+    disabled: memories, counted from the data, that give h_m = 1 in p(x, z); q(z|x) stays as it is.
     """
     log_weights = compute.compiled(_log_weights) if mode.compiled else _log_weights
     kept = RESCORED if mode.precision == "bf16" else 0
@@ -55,10 +56,10 @@ def log_likelihood(
         sums = _LogSum(posterior.mean, kept)
         done = 0
         for noise in _chunks(sorted(samples), key, range(start, start + len(images)), posterior.mean):
-            sums.add(log_weights(model, mode.precision, images, *q, noise), noise)
+            sums.add(log_weights(model, mode.precision, images, *q, noise, disabled), noise)
             done += len(noise)
             if done in samples:
-                best = _log_weights(model, "float32", images, *q, sums.noise) if kept else sums.best
+                best = _log_weights(model, "float32", images, *q, sums.noise, disabled) if kept else sums.best
                 total = sums.total(best).cpu() - np.log(done)
                 values[[k == done for k in samples], start : start + len(images)] = total
         for _ in images:
@@ -92,31 +93,36 @@ class _LogSum:
 
 
 @torch.no_grad()
-def bound_parts(model: MemVAE, x: Tensor, draws: int, key: Key) -> Parts:
-    """L_1 of each image and its parts, means over `draws` samples of z. x: [N, D]. key: of the draws."""
+def bound_parts(model: MemVAE, x: Tensor, draws: int, key: Key, disabled: int = 0) -> Parts:
+    """L_1 of each image and its parts, means over `draws` samples of z. x: [N, D]. key: of the draws.
+
+    disabled: as in `log_likelihood`.
+    """
     found: list[list[Tensor]] = [[], []]
     step = max(ROWS[x.device.type] // draws, 1)
     for start in range(0, len(x), step):
         rows = x[start : start + step]
         noise = torch.cat([_draw((*key, start + i), 0, draws, model.network.latent) for i in range(len(rows))], dim=1)
-        terms = _log_terms(model, rows, model.encode(rows), noise.to(x))
+        terms = _log_terms(model, rows, model.encode(rows), noise.to(x), disabled)
         for values, term in zip(found, terms, strict=True):
             values.append(term.double().mean(0).cpu())
     log_px, kl = (torch.cat(values).numpy() for values in found)
     return Parts(log_px - kl, log_px, kl)
 
 
-def _log_weights(model: MemVAE, precision: str, x: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+def _log_weights(
+    model: MemVAE, precision: str, x: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor, disabled: int
+) -> Tensor:
     """log p(x, z) - log q(z|x): [K, B]; the arguments as below, q(z|x) by its two tensors, for the compiler."""
     with compute.products(precision, x.device):
-        log_px, ratio = _log_terms(model, x, Posterior(mean, log_variance, [], []), noise)
+        log_px, ratio = _log_terms(model, x, Posterior(mean, log_variance, [], []), noise, disabled)
     return log_px - ratio
 
 
-def _log_terms(model: MemVAE, x: Tensor, posterior: Posterior, noise: Tensor) -> tuple[Tensor, Tensor]:
+def _log_terms(model: MemVAE, x: Tensor, posterior: Posterior, noise: Tensor, disabled: int) -> tuple[Tensor, Tensor]:
     """log p(x|z) and log q(z|x) - log p(z). x: [B, D], noise: [K, B, Z] -> [K, B] each."""
     z = sample_posterior(posterior, noise)
-    return model.decode(z.flatten(0, 1)).log_density(x), log_ratio(posterior, noise, z)
+    return model.decode(z.flatten(0, 1), disabled).log_density(x), log_ratio(posterior, noise, z)
 
 
 def _chunks(samples: list[int], key: Key, images: range, mean: Tensor) -> Iterator[Tensor]:

@@ -65,7 +65,7 @@ def likelihood(files: list[RunFile]) -> Likelihood:
     more = "test/log_likelihood_more"
     return Likelihood(
         log_likelihood=spread(per_image.mean(axis=1)),
-        standard_error=_standard_error(per_image.mean(axis=0)),
+        standard_error=standard_error(per_image.mean(axis=0)),
         images=per_image.shape[1],
         samples=same(files, "samples"),
         more=_means(files, more) if files[0].has(more) else None,
@@ -97,7 +97,7 @@ def gap(files: list[RunFile], baseline: list[RunFile]) -> Gap:
         if file.seed in seeds
     ]
     sd = spread(by_seed).sd if by_seed else None
-    return Gap(Spread(float(paired.mean()), sd, len(by_seed)), _standard_error(paired), images)
+    return Gap(Spread(float(paired.mean()), sd, len(by_seed)), standard_error(paired), images)
 
 
 def log_likelihoods(files: list[RunFile]) -> np.ndarray:
@@ -161,13 +161,13 @@ def same(files: list[RunFile], setting: str) -> int:
     return value
 
 
-def _means(files: list[RunFile], array: str) -> Spread:
-    return spread(float(file.array(array).mean()) for file in files)
-
-
-def _standard_error(values: np.ndarray) -> float:
+def standard_error(values: np.ndarray) -> float:
     """Of the mean of independent values; nan for a single one."""
     return float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else float("nan")
+
+
+def _means(files: list[RunFile], array: str) -> Spread:
+    return spread(float(file.array(array).mean()) for file in files)
 
 
 def _binomial_error(percent: float, images: int) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from memvae.errors import InputError
-from memvae.report import likelihood_table, measures, render, slot_tables
+from memvae.report import detail_table, likelihood_table, measures, render, slot_tables
 from memvae.report.layout import Files, Layout
 from memvae.report.origin import PAPER_DATASETS, comparable, facts, facts_columns, notes
 from memvae.report.paper import Paper, model_key, read_paper
@@ -30,6 +30,7 @@ def build(name: str, layout: Layout, inputs: Sequence[Path], paper: Path) -> Tab
         "table4": ("analysis/slots", slot_tables.table4),
         "slots": ("analysis/slots", slot_tables.slots),
         "likelihood": ("analysis/likelihood", likelihood_table.build),
+        "detail": ("analysis/detail", detail_table.build),
         "probing": ("analysis/probing", probing),
         "imputation": ("analysis/imputation", imputation),
     }

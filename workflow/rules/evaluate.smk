@@ -1,6 +1,6 @@
 # Each analysis reads one model and writes one HDF5 file with all that tables and figures need.
 
-for analysis in ("likelihood", "generation", "slots", "probing"):
+for analysis in ("likelihood", "generation", "detail", "slots", "probing"):
 
     rule:
         name:
