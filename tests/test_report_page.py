@@ -70,7 +70,7 @@ def test_a_claim_about_a_model_that_was_not_run_is_left_out(tmp_path: Path) -> N
     assert claims.memory_gain(data, "mem_vae", "vae", "title") is None
     assert claims.between(data) is None and claims.no_overfitting(data) is None
     assert slot_claims.similar_classes(data) is None and slot_claims.meaningless_slots(data) is None
-    assert claims.imputation(data) is None and claims.probing(data) is None
+    assert claims.imputation(data) is None and claims.probing(data) is None and claims.local_detail(data) is None
 
 
 def preferences(groups: list[str]) -> np.ndarray:
@@ -110,6 +110,23 @@ def test_meaning_is_the_likeness_of_slot_and_class(tmp_path: Path, meaning: str,
     file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": values}, images=images, class_means=means)
     found = slot_claims.meaningless_slots(material([file]))
     assert found and found.verdict == verdict and ("1.00 for the 20 from 0.08" in found.ours) == (meaning == "large")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.9, 0.2, HOLDS), (0.3, 0.2, PARTLY), (0.9, 1.0, PARTLY), (0.2, 0.9, FAILS)]
+)
+def test_detail_is_lost_when_the_pattern_is_kept_and_detail_is_not(
+    tmp_path: Path, low: float, high: float, verdict: str
+) -> None:
+    """`low` and `high`: the factor by which images shrink in either band, and their coherence with what they were."""
+    found = material([synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")])
+    (file,) = found.of("detail", "mem_vae")
+    for band, factor in (("low", low), ("high", high)):
+        full = file.array(f"{band}/full")
+        file.array(f"{band}/both")[:] = factor**2 * full
+        file.array(f"cross_{band}/both")[:] = factor**2 * full
+    claim = claims.local_detail(found)
+    assert claim and claim.verdict == verdict and f"coherence {high:.2f} in detail and {low:.2f}" in claim.ours
 
 
 @pytest.mark.parametrize(("right", "verdict"), [(60, HOLDS), (50, OPEN), (40, FAILS)])

@@ -71,6 +71,7 @@ PARTS = (
         "replaced by ones. It shows images; the energies and likelihoods are our way to put a number on it.",
         figures=("fig6",),
         tables=("detail",),
+        claims=(claims.local_detail,),
     ),
     Part(
         "What the slots stand for (Table 4, Figure 7)",
