@@ -1,6 +1,7 @@
 """The workflow itself: it is clean, plans every target, really runs, and refuses what is wrong in one line."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,7 +69,9 @@ def test_default_target_makes_every_table_and_figure_of_the_appendix(folder: Pat
         assert f"\n{job} {count}" in "\n" + _squeezed(result), f"{job} should run {count} times"
 
 
-@pytest.mark.parametrize("target", [path for path in targets.all_files(PAPER) if path.endswith((".csv", ".png"))])
+@pytest.mark.parametrize(
+    "target", [targets.PAGE, *(path for path in targets.all_files(PAPER) if path.endswith((".csv", ".png")))]
+)
 def test_each_target_can_be_planned(folder: Path, target: str) -> None:
     result = project.snakemake(folder, target, "-n", "--quiet", "rules")
     assert result.returncode == 0, result.stderr
@@ -158,6 +161,20 @@ def test_below_the_papers_scale_tables_say_so(finished: Path) -> None:
     for name in targets.TABLES:
         for kind in targets.TABLE_FORMATS:
             assert "tiny" in (finished / f"results/tiny/tables/{name}.{kind}").read_text(), f"{name}.{kind}"
+
+
+def test_page_of_results_shows_every_claim_table_and_figure(finished: Path) -> None:
+    result = project.tiny(finished, targets.PAGE)
+    assert result.returncode == 0, result.stderr[-3000:]
+    text = (finished / targets.PAGE).read_text()
+    shown = {Path(path).stem for path in targets.all_files(TINY) if path.endswith(".png")}
+    assert {Path(path).stem for path in re.findall(r"!\[.*?\]\((.*?)\)", text)} == shown
+    for path in re.findall(r"\]\((results/.*?)\)", text):
+        if not path.endswith("precision_training.csv"):  # of the benchmarks, not of this workflow
+            assert (finished / "docs" / path).exists(), path
+    verdicts = re.findall(r"^\*\*.*: (holds|holds in part|not settled|does not hold)\.\*\* ", text, re.MULTILINE)
+    assert len(verdicts) == 9  # all but the one about OCR-letters, which is not run here
+    assert "ocr_letters-vae-k1" in text and "no data at scale tiny" in text
 
 
 def test_a_second_start_has_nothing_to_do(finished: Path) -> None:
