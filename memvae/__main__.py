@@ -24,7 +24,7 @@ OPTIONS = {
     "model": "the model file (default: <results>/models/<run>.h5)",
     "classifier": "the classifier file (default: <results>/classifiers/<dataset>.h5)",
     "paper": "the paper's printed numbers (default: config/paper.yaml)",
-    "output": "the file to write (default: where the workflow has it)",
+    "output": "the file to write (default: where the workflow has it); of redraw the folder (default: redrawn)",
 }
 
 
@@ -76,9 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     stage(stages.figure, "layout", "inputs", "output", name=", ".join(targets.FIGURES))
     stage(stages.scorecard, "layout", "inputs", "paper", "output", name=" or ".join(targets.SCORECARDS))
     stage(stages.page, "spec", "inputs", "paper", "output")
+    stage(stages.archive, "spec", "paper", "output")
+    stage(stages.redraw, "output", archive="e.g. results/archive.zip")
     stage(stages.cost, target="e.g. figures/fig7.png")
-    for name in ("table", "scorecard", "page"):
+    for name in ("table", "scorecard", "page", "archive"):
         commands.choices[name].set_defaults(paper=targets.PAPER_VALUES)
+    commands.choices["redraw"].set_defaults(output="redrawn")
     return parser
 
 

@@ -38,6 +38,7 @@ STAGES = {
     "table": 1,
     "figure": 1,
     "page": 1,
+    "archive": 1,
 }
 
 

@@ -267,6 +267,28 @@ def page(arguments: Arguments) -> None:
     results.write(spec, [Path(path) for path in inputs], Path(arguments.paper), Path(arguments.output or targets.PAGE))
 
 
+def archive(arguments: Arguments) -> None:
+    """put all that tables, figures and the scorecard are drawn from into one file"""
+    from memvae.report import archive as archives
+
+    spec = _json(arguments.spec, "--spec") if arguments.spec else targets.archive_spec(_config(arguments))
+    output = _report_output(arguments, "archive.zip")
+    archives.write(spec["scale"], spec["targets"], Path(arguments.paper), output)
+    say(f"archive: wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def redraw(arguments: Arguments) -> None:
+    """draw tables, figures and the scorecard from an archive, without torch"""
+    from memvae.report import archive as archives
+
+    output = Path(arguments.output)
+    manifest = archives.redraw(Path(arguments.archive), output)
+    ours = store.provenance()["code_version"]
+    if manifest.code_version != ours:
+        say(f"redraw: the archive was made by memvae {manifest.code_version}, this is {ours}: bytes may differ")
+    say(f"redraw: wrote {len(manifest.targets)} tables, figures and scorecards (scale={manifest.scale}) to {output}/")
+
+
 def cost(arguments: Arguments) -> None:
     """say which jobs a target still needs here, and roughly how long they take"""
     from memvae import cost as costs

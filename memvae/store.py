@@ -89,18 +89,22 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
             temporary.unlink(missing_ok=True)
 
 
-def read(path: Path | str, kind: str) -> Stored:
-    """Reads a file of the given kind (`kind` may be a prefix, as `analysis` of `analysis/slots`).
+def read(path: Path | str, kind: str = "", limit: int | None = None) -> Stored:
+    """Reads a file of the given kind (`kind` may be a prefix, as `analysis` of `analysis/slots`; empty: any kind).
 
-    Raises InputError when it is missing, damaged, of another program, of another kind or of a newer format.
+    `limit`: of a stranger's file, the most bytes that its arrays may take; plain numbers in the file itself, no links.
+    Raises InputError when it is missing, damaged, of another program, of another kind, of a newer format or over the
+    limit.
     """
-    path = Path(path)
+    path, wanted = Path(path), f"memvae/{kind}".rstrip("/")
     if not path.exists():
-        raise InputError(f"{path}: not found; expected a memvae {kind} file; make it with `snakemake --cores 1 {path}`")
+        raise InputError(f"{path}: not found; expected a {wanted} file; make it with `snakemake --cores 1 {path}`")
     arrays: dict[str, np.ndarray] = {}
 
     def collect(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
+            if limit is not None:
+                _check_foreign(item, limit - sum(array.nbytes for array in arrays.values()), f"{path}: {name}")
             arrays[name] = item[()]
 
     try:
@@ -112,8 +116,8 @@ def read(path: Path | str, kind: str) -> Stored:
         with h5py.File(path, "r") as file:
             raw = dict(file.attrs)
             found = str(raw.get("format", "no memvae format"))
-            if found != f"memvae/{kind}" and not found.startswith(f"memvae/{kind}/"):
-                raise InputError(f"{path}: found {found}, expected memvae/{kind}; name another file")
+            if found != wanted and not found.startswith(f"{wanted}/"):
+                raise InputError(f"{path}: found {found}, expected {wanted}; name another file")
             if int(raw["format_version"]) > FORMAT_VERSION:
                 raise InputError(
                     f"{path}: format version {raw['format_version']}, expected at most {FORMAT_VERSION}; update memvae"
@@ -168,11 +172,24 @@ def write_run_json(path: Path | str, started: float, **facts: Any) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Writes a text file atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    """Writes a file atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
+    temporary.write_bytes(content)
     os.replace(temporary, path)
+
+
+def _check_foreign(item: h5py.Dataset, limit: int, where: str) -> None:
+    """Raises InputError when an array lies in other files, holds anything but numbers, or takes more than `limit`."""
+    if item.external or item.is_virtual or item.dtype.kind not in "biuf":
+        raise InputError(f"{where}: found other things than numbers in the file itself, expected an array of them")
+    if item.nbytes > limit:
+        raise InputError(f"{where}: found {item.nbytes:,} bytes, expected at most {max(limit, 0):,}")
 
 
 def _seal(file: io.BufferedReader | io.BufferedRandom) -> bytes:

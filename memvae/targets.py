@@ -94,6 +94,26 @@ def inputs(config: Config, target: str) -> list[str]:
     return [*likelihoods, parameters_file(config), *inputs(config, "table4"), *inputs(config, "probing")]
 
 
+def drawn(config: Config) -> list[dict[str, Any]]:
+    """What draws each target of `all_files`: its kind (table, figure or scorecard), name, layout and inputs."""
+    names = [("table", name) for name in TABLES] + [("figure", name) for name in FIGURES]
+    names.append(("scorecard", SCORECARDS[0]))
+    return [
+        {"kind": kind, "name": name, "layout": layout(config, name), "inputs": inputs(config, name)}
+        for kind, name in names
+    ]
+
+
+def archive_spec(config: Config) -> dict[str, Any]:
+    """All that an archive is told: the scale and what draws each target."""
+    return {"scale": config.scale, "targets": drawn(config)}
+
+
+def drawn_from(config: Config) -> list[str]:
+    """The files that every target of `all_files` is drawn from, beside the paper's numbers; each once."""
+    return list(dict.fromkeys(path for target in drawn(config) for path in target["inputs"]))
+
+
 def parameter_rows(config: Config) -> list[dict[str, Any]]:
     """The networks that Table 3 counts: those of the paper's data sets, whatever the scale."""
     found = []
@@ -135,9 +155,7 @@ def page(config: Config) -> dict[str, Any]:
 def page_inputs(config: Config) -> list[str]:
     """What the page shows (tables, scorecard, figures) and what it is judged by (models and analyses)."""
     shown = [path for path in all_files(config) if path.endswith((".md", ".csv", ".png"))]
-    targets = (*TABLES, *FIGURES, SCORECARDS[0])
-    drawn_from = [path for target in targets for path in inputs(config, target)]
-    return [*shown, *dict.fromkeys(drawn_from)]
+    return [*shown, *drawn_from(config)]
 
 
 def page_files(config: Config) -> list[str]:

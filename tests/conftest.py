@@ -2,12 +2,23 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import project
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 for name in ("MEMVAE_THREADS", "MEMVAE_COMPILE", "MEMVAE_DEVICE"):  # a test that needs one sets it
     os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the whole tiny DAG has run once; for tests of the group `project.on_the_tiny_dag`."""
+    made = project.make(tmp_path_factory.mktemp("finished"))
+    result = project.tiny(made)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return made
 
 
 @pytest.fixture

@@ -17,23 +17,13 @@ import pytest
 from memvae import config as configuration
 from memvae import targets
 
-pytestmark = pytest.mark.xdist_group("workflow")  # one worker, so that the tiny DAG runs once
+pytestmark = project.on_the_tiny_dag
 PAPER = configuration.load(project.ROOT / "config/config.yaml")
-TINY = configuration.load(project.ROOT / "config/config.yaml", extra=[project.ROOT / "tests/tiny.yaml"])
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project.make(tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the whole tiny DAG has run once."""
-    made = project.make(tmp_path_factory.mktemp("finished"))
-    result = project.tiny(made)
-    assert result.returncode == 0, result.stderr[-4000:]
-    return made
 
 
 # ---- clean -----------------------------------------------------------------------------------------------------------
@@ -145,9 +135,9 @@ def test_an_altered_data_file_is_refused_by_name(tmp_path: Path) -> None:
 
 # ---- really running --------------------------------------------------------------------------------------------------
 def test_tiny_dag_makes_every_file(finished: Path) -> None:
-    for path in targets.all_files(TINY):
+    for path in targets.all_files(project.TINY):
         assert (finished / path).stat().st_size > 100, path
-    for path in targets.all_files(TINY):
+    for path in targets.all_files(project.TINY):
         if path.endswith(".png"):
             assert matplotlib.image.imread(finished / path)[..., :3].std() > 0.05, f"{path} is blank"
 

@@ -40,6 +40,8 @@ def save(path: Path, trained: Trained, spec: RunSpec, data_sha256: str, device: 
 def load(path: Path, device: torch.device) -> LoadedModel:
     """Reads a model file; raises InputError when it is damaged or its weights do not fit its specification."""
     stored = store.read(path, "model")
+    if stored.attributes.get("weights_left_out"):
+        raise InputError(f"{path}: found the curves of a model without its weights, expected both; train the run again")
     spec = RunSpec.from_json(json.dumps(stored.attributes["spec"]), f"{path}: spec")
     model = MemVAE(spec.network)
     try:

@@ -26,7 +26,7 @@ class Layout:
     @staticmethod
     def from_dict(raw: Mapping[str, Any], source: str = "--layout") -> "Layout":
         """Strict: raises InputError on an unknown, missing or wrongly typed key."""
-        _check_keys(raw, {"scale": str, "note": str, "rows": list | tuple}, source)
+        check_keys(raw, {"scale": str, "note": str, "rows": list | tuple}, source)
         if (raw["note"] == "") != (raw["scale"] == PAPER_SCALE):
             raise InputError(
                 f"{source}.note: found {raw['note']!r} at scale {raw['scale']!r}, expected a note at every scale "
@@ -168,15 +168,8 @@ class Files:
         return rows
 
 
-def _row(raw: Any, where: str) -> Row:
-    types: dict[str, Any] = {field.name: field.type for field in fields(Row)} | {"runs": list | tuple}
-    _check_keys(raw, types, where)
-    if not all(isinstance(run, str) for run in raw["runs"]):
-        raise InputError(f"{where}.runs: found {raw['runs']!r}, expected names of runs")
-    return Row(**{**raw, "runs": tuple(raw["runs"])})
-
-
-def _check_keys(raw: Any, types: Mapping[str, Any], where: str) -> None:
+def check_keys(raw: Any, types: Mapping[str, Any], where: str) -> None:
+    """Raises InputError, which names `where`, unless `raw` is a mapping with these keys alone, each of its type."""
     if not isinstance(raw, Mapping):
         raise InputError(f"{where}: found {type(raw).__name__}, expected a mapping")
     if unknown := sorted(set(raw) - set(types)):
@@ -187,6 +180,14 @@ def _check_keys(raw: Any, types: Mapping[str, Any], where: str) -> None:
         if not isinstance(raw[key], kind) or isinstance(raw[key], bool):
             name = getattr(kind, "__name__", str(kind))
             raise InputError(f"{where}.{key}: found {raw[key]!r}, expected {name}")
+
+
+def _row(raw: Any, where: str) -> Row:
+    types: dict[str, Any] = {field.name: field.type for field in fields(Row)} | {"runs": list | tuple}
+    check_keys(raw, types, where)
+    if not all(isinstance(run, str) for run in raw["runs"]):
+        raise InputError(f"{where}.runs: found {raw['runs']!r}, expected names of runs")
+    return Row(**{**raw, "runs": tuple(raw["runs"])})
 
 
 def _found(mapping: Mapping[str, Any], name: str, path: Path, what: str) -> Any:

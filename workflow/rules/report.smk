@@ -1,4 +1,4 @@
-# Tables, figures and the scorecard: drawn from HDF5 files alone, without torch.
+# Tables, figures and the scorecard: drawn from HDF5 files alone, without torch; and all those files as one archive.
 
 for table in (*targets.TABLES, targets.EXTENDED):
 
@@ -112,3 +112,26 @@ rule page:
     shell:
         "python -m memvae page --spec {params.spec:q} --inputs {input.files:q} --paper {input.paper:q} "
         "--output {output[0]:q} 2> {log:q}"
+
+
+rule archive:
+    input:
+        analyses=targets.drawn_from(CONFIG),
+        paper=targets.PAPER_VALUES,
+    output:
+        "<results>/archive.zip",
+    log:
+        "<logs>/archive.log",
+    benchmark:
+        "<benchmarks>/archive.tsv"
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        spec=json.dumps(targets.archive_spec(CONFIG), sort_keys=True),
+        version=VERSIONS["archive"],
+    shell:
+        "python -m memvae archive --spec {params.spec:q} --paper {input.paper:q} --output {output:q} 2> {log:q}"
