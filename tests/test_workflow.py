@@ -157,7 +157,7 @@ def test_page_of_results_shows_every_claim_table_and_figure(finished: Path) -> N
     result = project.tiny(finished, targets.PAGE)
     assert result.returncode == 0, result.stderr[-3000:]
     text = (finished / targets.PAGE).read_text()
-    shown = {Path(path).stem for path in targets.all_files(TINY) if path.endswith(".png")}
+    shown = {Path(path).stem for path in targets.all_files(project.TINY) if path.endswith(".png")}
     assert {Path(path).stem for path in re.findall(r"!\[.*?\]\((.*?)\)", text)} == shown
     for path in re.findall(r"\]\((results/.*?)\)", text):
         if not path.endswith("precision_training.csv"):  # of the benchmarks, not of this workflow
