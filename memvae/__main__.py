@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--configfile", type=Path, nargs="+", default=[], help="further YAML files, laid over it in this order"
     )
-    common.add_argument("--scale", help="paper, quick, demo or one of your own (default: the configuration's)")
+    common.add_argument("--scale", help="paper, long, quick, demo or one of your own (default: the configuration's)")
     common.set_defaults(started=time.time())
 
     def stage(function: Callable[[argparse.Namespace], None], *options: str, **positional: str) -> None:

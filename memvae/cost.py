@@ -87,7 +87,7 @@ def announcement(config: Config, jobs: Jobs) -> str:
         f"seeds {', '.join(map(str, config.seeds))}; results in {config.results}/, figures in {config.figures}/",
         _rough_time(config, jobs),
     ]
-    shorter = {"paper": "quick", "quick": "demo"}.get(config.scale)
+    shorter = {"paper": "quick", "long": "quick", "quick": "demo"}.get(config.scale)
     if shorter and any(rule == "train" for rule, _ in jobs):
         lines.append(f"memvae: shorter: --config scale={shorter}")
     return "\n".join(lines)

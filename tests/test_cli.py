@@ -59,7 +59,7 @@ def test_an_unknown_data_set_names_those_there_are(folder: Path) -> None:
 
 
 def test_an_unknown_scale_names_those_there_are(folder: Path) -> None:
-    assert "paper, quick, demo" in refused(folder, "train", "mnist-vae-k1-s0", "--scale", "huge")
+    assert "paper, long, quick, demo" in refused(folder, "train", "mnist-vae-k1-s0", "--scale", "huge")
 
 
 def test_settings_that_are_no_json_are_refused(folder: Path) -> None:
