@@ -13,7 +13,7 @@ TABLES = ("table3", "table4", "slots", "likelihood", "detail", "probing", "imput
 FIGURES = ("fig6", "fig7", "fig8", "training")
 EXTENDED = "likelihood_extended"
 SCORECARDS = ("scorecard", "scorecard_extended")
-PAGE = "docs/results.md"
+PAGE, PAGE_TABLES = "docs/results.md", ("claims.csv", "curves.csv", "provenance.csv")
 PAPER_VALUES = "config/paper.yaml"
 TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
 
@@ -140,14 +140,17 @@ def page(config: Config) -> dict[str, Any]:
     for row in config.rows("appendix", "extended"):
         if row in config.rows("appendix") and row.runs:
             continue
-        reason = "one of the main text's models (target `extended`)" if row.runs else f"no data at scale {config.scale}"
+        reason = (
+            "not asked for: the main text's models (`extended`)" if row.runs else f"no data at scale {config.scale}"
+        )
         name = f"{row.paper_dataset}-{row.model}-k{row.k}"
         left_out[name] = {"reason": reason, "hours": cost.full_training_hours(config.spec(f"{name}-s0"))}
+    seeds = "" if config.seeds == [0] else f" 'seeds={config.seeds}'".replace(", ", ",")
     return {
-        "layout": layout(config, SCORECARDS[0]),
+        "layout": layout(config, "training"),
         "title": config.title,
         "seeds": config.seeds,
-        "command": f"snakemake {PAGE} --config scale={config.scale}",
+        "command": f"snakemake {PAGE} --config scale={config.scale}{seeds}",
         "not_run": left_out,
     }
 
@@ -161,4 +164,4 @@ def page_inputs(config: Config) -> list[str]:
 def page_files(config: Config) -> list[str]:
     """The page, and the pictures and numbers beside it."""
     names = [path.rpartition("/")[2] for path in all_files(config) if path.endswith((".csv", ".png"))]
-    return [PAGE, *(f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, "provenance.csv"))]
+    return [PAGE, *(f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *PAGE_TABLES))]

@@ -46,7 +46,13 @@ def spec(run: str, epochs: int = 12) -> dict[str, Any]:
 
 def write(folder: Path, run: str, kind: str, arrays: Arrays, settings: Any = None, **more: Any) -> Path:
     """One file of a run; returns its path."""
-    attributes = {"spec": spec(run), "epoch": 12, "data_sha256": "d" * 64, "settings": settings or {}, **more}
+    attributes = {
+        "spec": spec(run),
+        "epoch": 12,
+        "data_sha256": "d" * 64,
+        "settings": settings or {},
+        "code_version": "1",
+    } | more
     path = folder / run / f"{kind.split('/')[-1]}.h5"
     store.write(path, kind, arrays, attributes)
     return path
@@ -159,6 +165,7 @@ def detail(folder: Path, run: str, scale: float = 1.0, samples: int = 50) -> Pat
         }
         if part < 1:
             arrays |= {f"cross_low/{name}": low, f"cross_high/{name}": high * scale / 4}
+            arrays |= {f"chance_low/{name}": low / 2, f"chance_high/{name}": high * 0.0}
             arrays[f"coherence/{name}"] = np.array([1.0, 0.3])
     for name in ("data", "full", "first", "both"):
         arrays[f"spectrum/{name}"] = np.array([arrays[f"low/{name}"].mean(), arrays[f"high/{name}"].mean()])
@@ -201,6 +208,4 @@ def model(folder: Path, run: str, level: float = -90.0, epochs: int = 40, every:
         "curves/test_bound": level - 50 / test_epoch,
         "curves/train_bound_collected": level + 1 - 50 / test_epoch,
     }
-    return write(
-        folder, run, "model", arrays, computed="float32 products, eager", code_version="1", packages={}, device="cpu"
-    )
+    return write(folder, run, "model", arrays, computed="float32 products, eager", packages={}, device="cpu")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 
@@ -40,13 +41,19 @@ def test_a_gain_is_judged_against_images_and_the_chance_of_training(tmp_path: Pa
     files = likelihoods(tmp_path, vae=-86.0, mem_vae=-86.0 + gain)
     found = claims.memory_gain(material(files), "mem_vae", "vae", "title")
     assert found and found.verdict == verdict
-    assert found.paper == "+1.26 nats" and found.ours == f"{gain:+.2f} ± 0.21 nats"  # sqrt(2) times 0.15
+    assert found.paper == "+1.26 nats (A, R)" and found.ours == f"{gain:+.2f} ± 0.21 nats"  # sqrt(2) times 0.15
 
 
-def test_seeds_that_agree_settle_a_small_gain(tmp_path: Path) -> None:
-    files = likelihoods(tmp_path, seeds=3, vae=-86.0, mem_vae=-85.7)
-    found = claims.memory_gain(material(files, seeds=3), "mem_vae", "vae", "title")
-    assert found and found.verdict == HOLDS and "the spread over 3 seeds" in found.text
+@pytest.mark.parametrize(("seeds", "verdict"), [(2, OPEN), (5, HOLDS)])
+def test_few_seeds_that_agree_settle_nothing_by_luck(tmp_path: Path, seeds: int, verdict: str) -> None:
+    files = likelihoods(tmp_path, seeds=seeds, vae=-86.0, mem_vae=-85.8)
+    found = claims.memory_gain(material(files, seeds=seeds), "mem_vae", "vae", "title")
+    assert found and found.verdict == verdict
+
+
+def test_the_spread_that_would_undo_a_gain_is_named(tmp_path: Path) -> None:
+    found = claims.memory_gain(material(likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0)), "mem_vae", "vae", "title")
+    assert found and "above 0.35 nats" in found.text  # 1 / 2 / sqrt(2)
 
 
 @pytest.mark.parametrize(("middle", "verdict"), [(-85.5, HOLDS), (-85.9, PARTLY), (-87.0, FAILS)])
@@ -55,12 +62,16 @@ def test_between_needs_both_gaps(tmp_path: Path, middle: float, verdict: str) ->
     assert found and found.verdict == verdict
 
 
-@pytest.mark.parametrize(("extra", "verdict"), [(0.0, HOLDS), (0.2, PARTLY), (0.9, FAILS)])
-def test_overfitting_is_compared_with_the_gain(tmp_path: Path, extra: float, verdict: str) -> None:
-    files = likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0)
-    data = material(files)
+@pytest.mark.parametrize(
+    ("gain", "extra", "noise", "verdict"),
+    [(1.0, 0.1, 0.0, HOLDS), (1.0, 0.4, 0.0, FAILS), (1.0, 0.1, 3.0, OPEN), (-1.0, 0.0, 0.0, OPEN)],
+)
+def test_overfitting_is_an_extra_gap_beside_the_gain_and_noise_is_no_proof(
+    tmp_path: Path, gain: float, extra: float, noise: float, verdict: str
+) -> None:
+    data = material(likelihoods(tmp_path, vae=-86.0, mem_vae=-86.0 + gain))
     for file in data.of("likelihood", "mem_vae"):
-        file.array("train/bound")[:] += extra
+        file.array("train/bound")[:] += extra + noise * np.array([1, -1, 1, -1, 1, -1])
     found = claims.no_overfitting(data)
     assert found and found.verdict == verdict and f"{extra:+.2f}" in found.ours
 
@@ -87,67 +98,88 @@ def preferences(groups: list[str]) -> np.ndarray:
     [
         (["479", "358", "0", "1", "2", "6"], HOLDS),
         (["0123456789"], FAILS),
-        (["01", "26", "83", "4", "5", "7", "9"], PARTLY),
+        (["479", "012", "3", "5", "6", "8"], PARTLY),
     ],
 )
-def test_shared_slots_are_compared_with_the_pairs_of_the_paper(tmp_path: Path, groups: list[str], verdict: str) -> None:
+def test_shared_slots_are_compared_with_the_pairs_of_the_authors(
+    tmp_path: Path, groups: list[str], verdict: str
+) -> None:
     file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": preferences(groups)})
     found = slot_claims.similar_classes(material([file]))
     assert found and found.verdict == verdict
 
 
-@pytest.mark.parametrize(("meaning", "verdict"), [("large", HOLDS), ("small", FAILS)])
-def test_meaning_is_the_likeness_of_slot_and_class(tmp_path: Path, meaning: str, verdict: str) -> None:
+@pytest.mark.parametrize(("strength", "verdict"), [("as preferred", HOLDS), ("all alike", OPEN), ("reversed", FAILS)])
+def test_meaning_is_the_share_of_the_class_in_a_slots_image(tmp_path: Path, strength: str, verdict: str) -> None:
+    """Slot 3 c + p is preferred by class c alone, the less the larger p; its image is more or less of the class's."""
     draw = np.random.default_rng(3)
-    values = np.full((10, 30), 1e-3)
+    values = np.full((10, 30), 1e-4)
     for label in range(10):
-        values[label, 3 * label : 3 * label + 3] = 0.6 + 0.01 * label, 0.2 + 0.01 * label, 0.02 + 0.001 * label
-    images = draw.random((30, synthetic.PIXELS))
+        values[label, 3 * label : 3 * label + 3] = np.array([0.6, 0.3, 0.02]) + 0.001 * label
     means = draw.random((10, synthetic.PIXELS))
-    for label in range(10):  # two of three slots look like their class, or the third alone does
-        for place in (0, 1) if meaning == "large" else (2,):
-            images[3 * label + place] = means[label]
+    part = {"as preferred": (1.0, 0.5, 0.1), "all alike": (0.5, 0.5, 0.5), "reversed": (0.1, 0.5, 1.0)}[strength]
+    images = np.stack([0.5 + part[place] * (means[label] - 0.5) for label in range(10) for place in range(3)])
     file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": values}, images=images, class_means=means)
     found = slot_claims.meaningless_slots(material([file]))
-    assert found and found.verdict == verdict and ("1.00 for the 20 from 0.08" in found.ours) == (meaning == "large")
+    assert found and found.verdict == verdict
+
+
+def test_a_flat_slot_has_no_meaning_however_much_it_is_preferred(tmp_path: Path) -> None:
+    means = np.random.default_rng(3).random((10, synthetic.PIXELS))
+    images = np.full((12, synthetic.PIXELS), 0.3)
+    file = synthetic.slots(
+        tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": preferences(["0123456789"])}, images=images, class_means=means
+    )
+    found = slot_claims.meaningless_slots(material([file]))
+    assert found and found.verdict == OPEN and "meaning 0.00 of" in found.ours
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"), [(0.9, 0.2, HOLDS), (0.3, 0.2, PARTLY), (0.9, 1.0, PARTLY), (0.2, 0.9, FAILS)]
+    ("low", "high", "verdict"), [(0.9, 0.2, HOLDS), (0.3, 0.2, FAILS), (0.3, 0.1, PARTLY), (0.9, 0.9, PARTLY)]
 )
 def test_detail_is_lost_when_the_pattern_is_kept_and_detail_is_not(
     tmp_path: Path, low: float, high: float, verdict: str
 ) -> None:
-    """`low` and `high`: the factor by which images shrink in either band, and their coherence with what they were."""
+    """`low` and `high`: the share of the energy that is kept in either band, and the coherence with what was there."""
     found = material([synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")])
     (file,) = found.of("detail", "mem_vae")
-    for band, factor in (("low", low), ("high", high)):
+    for band, share in (("low", low), ("high", high)):
         full = file.array(f"{band}/full")
-        file.array(f"{band}/both")[:] = factor**2 * full
-        file.array(f"cross_{band}/both")[:] = factor**2 * full
+        file.array(f"{band}/both")[:] = share * full
+        file.array(f"cross_{band}/both")[:] = share * np.sqrt(share) * full
     claim = claims.local_detail(found)
-    assert claim and claim.verdict == verdict and f"coherence {high:.2f} in detail and {low:.2f}" in claim.ours
+    assert claim and claim.verdict == verdict and claim.numbers["coherence_low"] == pytest.approx(low)
 
 
 @pytest.mark.parametrize(("right", "verdict"), [(60, HOLDS), (50, OPEN), (40, FAILS)])
 def test_imputation_is_judged_by_the_digits_recovered(tmp_path: Path, right: int, verdict: str) -> None:
     order = np.random.default_rng(4).permutation(4000)
     files = [
-        synthetic.imputation(tmp_path, f"mnist-{model}-k1-s0", order < 40 * share, last_error=error)
-        for model, share, error in (("vae", 50, 0.1), ("mem_vae", right, 0.09))
+        synthetic.imputation(tmp_path, f"mnist-{model}-k1-s0", order < 40 * share)
+        for model, share in (("vae", 50), ("mem_vae", right))
     ]
     found = claims.imputation(material(files))
-    assert found and found.verdict == verdict and "lower error in 2 of 2" in found.ours
+    assert found and found.verdict == verdict and f"{right - 50:+.1f} ±" in found.ours
 
 
-@pytest.mark.parametrize(("right", "verdict"), [(391, HOLDS), (390, HOLDS), (300, FAILS)])
-def test_probing_holds_unless_memory_is_clearly_worse(tmp_path: Path, right: int, verdict: str) -> None:
+@pytest.mark.parametrize(("right", "verdict"), [(395, HOLDS), (390, OPEN), (300, FAILS)])
+def test_features_are_no_worse_when_a_loss_beyond_the_margin_is_ruled_out(
+    tmp_path: Path, right: int, verdict: str
+) -> None:
     files = [
         synthetic.probing(tmp_path, f"mnist-{model}-k1-s0", count, count, images=400)
         for model, count in (("vae", 390), ("mem_vae", right))
     ]
     found = claims.probing(material(files))
-    assert found and found.verdict == verdict and found.paper == "+0.13 %"
+    assert found and found.verdict == verdict and found.paper == "+0.13 points (A)"
+
+
+def test_the_spread_taken_for_one_seed_is_what_was_measured() -> None:
+    """`SEED_SD`, and the range that the page prints, against docs/results/precision_training.csv."""
+    table = pd.read_csv(ROOT / "docs/results/precision_training.csv")
+    measured = table[table["seed"] == "std"][["float32", "bf16"]].to_numpy().ravel()
+    assert (round(measured.min(), 2), round(measured.max(), 2)) == (0.11, 0.16)
+    assert measured.min() < claims.SEED_SD < measured.max()
 
 
 # ---- the page itself -------------------------------------------------------------------------------------------------
@@ -182,14 +214,19 @@ def test_the_page_shows_claims_files_provenance_and_what_was_not_run(tmp_path: P
     output = tmp_path / "docs/results.md"
     page.write(spec(), inputs, PAPER, output)
     text = output.read_text()
-    assert "| Memory raises the log-likelihood (MNIST) | +1.26 nats" in " ".join(text.split()).replace("  ", " ")
+    assert "| Memory raises the log-likelihood | +1.26 nats (A, R)" in " ".join(text.split())
     assert "**likelihood.md**" in text and "mnist-vae-k50" in text and "too long" in text
     assert "a processor, 2 cores" in text and "One seed (0)" in text
     assert sorted(path.name for path in (tmp_path / "docs/results").iterdir()) == [
+        "claims.csv",
+        "curves.csv",
         "fig6.png",
         "likelihood.csv",
         "provenance.csv",
     ]
+    assert (
+        "Memory raises the log-likelihood,holds,difference,1.0\n" in (tmp_path / "docs/results/claims.csv").read_text()
+    )
     assert "mnist-mem_vae-k1-s0" in (tmp_path / "docs/results/provenance.csv").read_text()
 
 
@@ -199,6 +236,18 @@ def test_the_same_files_give_the_same_page(tmp_path: Path, inputs: list[Path]) -
         page.write(spec(), inputs, PAPER, tmp_path / name / "results.md")
         texts.append((tmp_path / name / "results.md").read_text())
     assert texts[0] == texts[1]
+
+
+def test_another_data_set_in_mnists_place_says_nothing_about_the_paper(tmp_path: Path) -> None:
+    runs = [f"digits-{model}-k1-s0" for model in ("vae", "mem_vae")]
+    files = [synthetic.likelihood(tmp_path, run, NOISE + level) for run, level in zip(runs, (-86, -85), strict=True)]
+    scorecard = tmp_path / "scorecard.md"
+    scorecard.write_text("# scorecard\n")
+    rows = [synthetic.row(model, here="digits") for model in ("vae", "mem_vae")]
+    layout = synthetic.layout(*rows, scale="demo")
+    page.write(spec(layout=layout), [*files, scorecard], PAPER, tmp_path / "docs/results.md")
+    text = (tmp_path / "docs/results.md").read_text()
+    assert "**Memory raises the log-likelihood: no verdict.**" in text and "nothing is said about the paper" in text
 
 
 def test_a_missing_input_is_named(tmp_path: Path, inputs: list[Path]) -> None:

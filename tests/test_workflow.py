@@ -162,8 +162,8 @@ def test_page_of_results_shows_every_claim_table_and_figure(finished: Path) -> N
     for path in re.findall(r"\]\((results/.*?)\)", text):
         if not path.endswith("precision_training.csv"):  # of the benchmarks, not of this workflow
             assert (finished / "docs" / path).exists(), path
-    verdicts = re.findall(r"^\*\*.*: (holds|holds in part|not settled|does not hold)\.\*\* ", text, re.MULTILINE)
-    assert len(verdicts) == 9  # all but the one about OCR-letters, which is not run here
+    claims = re.findall(r"^\*\*.*: no verdict\.\*\* ", text, re.MULTILINE)  # digits stand for MNIST
+    assert len(claims) == 9  # all but the one about OCR-letters, which is not run here
     assert "ocr_letters-vae-k1" in text and "no data at scale tiny" in text
 
 

@@ -48,6 +48,11 @@ def spectra(
             f"cross_low/{name}": cross[:, ~high].sum(1),
             f"cross_high/{name}": cross[:, high].sum(1),
         }
+        unrelated = cross_energy(transformed["full"], np.roll(transformed[name], 1, axis=0))  # another draw's image
+        arrays |= {
+            f"chance_low/{name}": unrelated[:, ~high].sum(1),
+            f"chance_high/{name}": unrelated[:, high].sum(1),
+        }
     return arrays
 
 

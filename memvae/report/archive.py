@@ -54,8 +54,8 @@ def write(scale: str, drawn: list[dict[str, Any]], paper: Path, output: Path) ->
     for path in dict.fromkeys(path for target in drawn for path in target["inputs"]):
         if not MEMBER.fullmatch(path):
             raise InputError(f"{path}: expected a path below the project's folder; run this there")
-        name_of[path], members_of_path = _members(Path(path))
-        members |= members_of_path
+        name_of[path], content = _member(Path(path))
+        members[name_of[path]] = content
     renamed = [target | {"inputs": [name_of[path] for path in target["inputs"]]} for target in drawn]
     sums = {name: _sha256(content) for name, content in sorted(members.items())}
     manifest = Manifest(scale, store.provenance()["code_version"], renamed, sums)
@@ -106,17 +106,12 @@ def unpack(archive: Path, folder: Path) -> Manifest:
     return manifest
 
 
-def _members(path: Path) -> tuple[str, Members]:
-    """What goes into the archive for one input: the name of the member to draw from, and the bytes of all its members.
-
-    Of a file with weights the rest is kept, under a name of its own.
-    """
+def _member(path: Path) -> tuple[str, bytes]:
+    """Name and bytes of the member for one input. Of a file with weights the rest is kept, under a name of its own."""
     stored = store.read(path)
-    name, content = path.as_posix(), path.read_bytes()
     if stored.group("weights"):
-        name, content = path.with_suffix(".curves.h5").as_posix(), _without_weights(stored)
-    record = Path(f"{path}.run.json")
-    return name, {name: content} | ({record.as_posix(): record.read_bytes()} if record.exists() else {})
+        return path.with_suffix(".curves.h5").as_posix(), _without_weights(stored)
+    return path.as_posix(), path.read_bytes()
 
 
 def _without_weights(stored: store.Stored) -> bytes:

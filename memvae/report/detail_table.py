@@ -77,7 +77,8 @@ def estimates(files: list[RunFile], condition: str) -> dict[str, Estimate]:
         for band in ("low", "high"):
             arrays = f"cross_{band}/{condition}", f"{band}/full", f"{band}/{condition}"
             found[f"kept_{band}"] = _pooled(seeds, lambda a, b: 100 * b / a, *arrays[1:])
-            found[f"coherence_{band}"] = _pooled(seeds, lambda cross, a, b: cross / np.sqrt(a * b), *arrays)
+            found[f"coherence_{band}"] = _pooled(seeds, _coherence, *arrays)
+            found[f"chance_{band}"] = _pooled(seeds, _coherence, f"chance_{band}/{condition}", *arrays[1:])
         found["change"] = _paired(files, f"log_likelihood/{condition}", "log_likelihood/full")
         found["bound_change"] = _paired(files, f"bound/{condition}", "bound/full")
     if condition in MEMORY:
@@ -96,6 +97,11 @@ def jackknife(statistic: Callable[..., Any], *values: np.ndarray) -> tuple[float
         return value, float("nan")
     without = statistic(*((one.sum() - one) / (count - 1) for one in values))  # [N]
     return value, float(np.sqrt((count - 1) * without.var()))
+
+
+def _coherence(cross: Any, one: Any, other: Any) -> Any:
+    """Of two sets of images in a band, from their shared energy and that of each."""
+    return cross / np.sqrt(one * other)
 
 
 def _pooled(files: list[RunFile], statistic: Callable[..., Any], *arrays: str) -> Estimate:
@@ -146,10 +152,7 @@ def _energy_text(results: dict[str, Estimate]) -> dict[str, str]:
         "share above, %": number(share.spread.mean, 1),
         "its standard error": number(share.standard_error, 1),
         "its sd over seeds": number(share.spread.sd, 1),
-        **{
-            f"coherence {place}": _value(results.get(f"coherence_{band}"), 3)
-            for place, band in (("above", "high"), ("below", "low"))
-        },
+        **{f"coherence {place}": _with_chance(results, band) for place, band in (("above", "high"), ("below", "low"))},
     }
 
 
@@ -187,6 +190,13 @@ def _band_text(band: dict[str, float]) -> dict[str, str]:
     }
 
 
+def _with_chance(results: dict[str, Estimate], band: str) -> str:
+    """A band's coherence, in brackets that of unrelated draws; empty for the test images and the full memory."""
+    if f"coherence_{band}" not in results:
+        return ""
+    return f"{_value(results[f'coherence_{band}'], 3)} ({_value(results[f'chance_{band}'], 2)})"
+
+
 def _value(result: Estimate | None, decimals: int = 2) -> str:
     return number(result.spread.mean, decimals) if result else ""
 
@@ -206,7 +216,8 @@ def _notes(layout: Layout, done: list[RunFile]) -> list[str]:
         f"{cutoff:g} cycles per pixel (a period of {1 / cutoff:g} pixels), without zero frequency, and as a "
         "part of that with the full memory; share: of the energy above in all of it.",
         "Coherence: correlation of the images with those of the full memory for the same z, above or below that "
-        "frequency: 1 where the pattern stays, 0 where it is replaced.",
+        "frequency, 1 where the pattern stays; in brackets that with the image of another z, the value of chance: all "
+        "digits have ink in the middle.",
         f"Log-likelihood: nats per image, K = {samples:,}; change: from full memory, image by image. The recognition "
         "model, trained with the memory, proposes z throughout, so with it disabled L_K is further below log p(x).",
         "Standard errors are over draws or test images.",

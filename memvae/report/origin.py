@@ -11,7 +11,7 @@ PAPER_DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "frey_faces": 
 
 def notes(layout: Layout, *sentences: str) -> list[str]:
     """The scale's note first, where there is one, then the sentences that are not empty."""
-    replaced = {PAPER_DATASETS[row.paper_dataset]: row.dataset for row in layout.rows if _is_replaced(row)}
+    replaced = {PAPER_DATASETS[row.paper_dataset]: row.dataset for row in layout.rows if is_replaced(row)}
     theirs = [
         f"The paper's numbers are for {paper}; here they stand beside {ours}." for paper, ours in replaced.items()
     ]
@@ -47,6 +47,6 @@ def comparable(row: Row, found: list[RunFile], theirs: float | None, ours: float
     return ours - theirs
 
 
-def _is_replaced(row: Row) -> bool:
+def is_replaced(row: Row) -> bool:
     """Whether another data set stands for the paper's in this row."""
     return bool(row.runs) and PAPER_DATASETS.get(row.paper_dataset, row.dataset) != row.dataset

@@ -53,7 +53,12 @@ def write(table: Table, output: Path | str) -> None:
 
 
 def as_csv(table: Table) -> str:
-    return _frame(table.cells).to_csv(index=False, lineterminator="\n")
+    return records_csv(table.cells)
+
+
+def records_csv(records: Records) -> str:
+    """In full precision; None is an empty cell."""
+    return _frame(records).to_csv(index=False, lineterminator="\n")
 
 
 def as_markdown(table: Table) -> str:
