@@ -162,6 +162,6 @@ def page_inputs(config: Config) -> list[str]:
 
 
 def page_files(config: Config) -> list[str]:
-    """The page, and the pictures and numbers beside it."""
+    """The pictures and numbers beside the page."""
     names = [path.rpartition("/")[2] for path in all_files(config) if path.endswith((".csv", ".png"))]
-    return [PAGE, *(f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *PAGE_TABLES))]
+    return [f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *PAGE_TABLES)]

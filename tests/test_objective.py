@@ -179,7 +179,7 @@ class LinearGaussian:
         mean = mean + self.error * precision.rsqrt()
         return Posterior(mean, (self.error - precision.log()).expand_as(mean), [], [])
 
-    def decode(self, z):
+    def decode(self, z, disabled=0):
         out = z @ self.A.T + self.b
         return Likelihood(out, torch.full_like(out, 2 * np.log(self.DEVIATION)), [])
 

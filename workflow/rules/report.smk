@@ -95,7 +95,8 @@ rule page:
         files=targets.page_inputs(CONFIG),
         paper=targets.PAPER_VALUES,
     output:
-        targets.page_files(CONFIG),
+        page=targets.PAGE,
+        shown=targets.page_files(CONFIG),
     log:
         "<logs>/page.log",
     benchmark:
@@ -111,7 +112,7 @@ rule page:
         version=VERSIONS["page"],
     shell:
         "python -m memvae page --spec {params.spec:q} --inputs {input.files:q} --paper {input.paper:q} "
-        "--output {output[0]:q} 2> {log:q}"
+        "--output {output.page:q} 2> {log:q}"
 
 
 rule archive:
