@@ -186,6 +186,8 @@ def local_detail(material: Material) -> Claim | None:
         f"{estimates['change'].standard_error:.1f}), of which a part is the recognition model's, trained with the "
         "memory."
     )
+    if not fades and n["coherence_high"] < n["coherence_low"]:
+        text += " So detail is changed more than the pattern, but it does not lose more of its energy."
     return Claim(
         "Without the memory the main pattern stays and local detail is lost, in some sense",
         "Figure 6, by eye (A)",

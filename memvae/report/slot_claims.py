@@ -9,7 +9,7 @@ from memvae.report import measures
 from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Claim, Material, judged
 from memvae.report.layout import RunFile
 from memvae.report.render import number
-from memvae.report.slot_tables import PAPER_MODEL
+from memvae.report.slot_tables import PAPER_MODEL, layer_title
 
 SMALL = 0.08  # preference value below which slot images are less meaningful (A)
 APART = 0.2  # by which the authors' pairs of classes correlate more than others where slots are shared as in their run
@@ -39,13 +39,13 @@ def similar_classes(material: Material) -> Claim | None:
         f"Of its preference, summed over classes, the median slot in use gives {100 * one:.0f} % to one class and "
         f"{100 * two:.0f} % to two. Correlation between two classes' preferences, in brackets the authors': "
         f"{', '.join(f'{pair} {values[pair]:.2f} ({listed[pair]:.2f})' for pair in theirs)}. These pairs have "
-        f"{similar:.2f} on average, all others {other:.2f} (the authors': {largest}). Our strongest pairs: "
+        f"{similar:.2f} on average, all others {number(other)} (the authors': {largest}). Our strongest pairs: "
         f"{', '.join(f'{pair} {values[pair]:.2f}' for pair in strongest)}. {_spread_over_slots(material, found)}"
     )
     return Claim(
         "Slots respond to one class or to similar classes, to the same ones as in the authors' run",
         f"authors' pairs {np.mean(list(listed.values())):.2f}, others {largest} (=)",
-        f"authors' pairs {similar:.2f}, others {other:.2f}; {shared} of our {len(theirs)} strongest pairs are theirs",
+        f"authors' pairs {similar:.2f}, others {number(other)}; {shared} of our {len(theirs)} strongest are theirs",
         verdict,
         text,
         {"authors_pairs": similar, "other_pairs": other, "shared_of_strongest": shared, "one_class": one, "two": two},
@@ -101,9 +101,9 @@ def _spread_over_slots(material: Material, found: list[RunFile]) -> str:
             f", the authors' over {theirs.min():.1f} to {theirs.max():.1f}; rank correlation over classes {rank:.2f}"
         )
     for layer in measures.layers(found[0]):
-        used = np.mean([(measures.used(file, layer) > 0).sum() for file in found])
+        used = number(float(np.mean([(measures.used(file, layer) > 0).sum() for file in found])), 0)
         paper = number(material.printed.value("slots", layer, "used"), 0)
-        text += f"; slots in use in {layer}: {number(float(used), 0)} of {found[0].array(f'{layer}/norms').size}"
+        text += f"; slots in use in the {layer_title(layer)}: {used} of {found[0].array(f'{layer}/norms').size}"
         text += f" (the authors': {paper})" if paper else ""
     return text + "."
 
