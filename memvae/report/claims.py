@@ -146,8 +146,8 @@ def no_overfitting(material: Material) -> Claim | None:
     verdict = OPEN if gain <= 0 else _equivalent(extra, error, margin)
     text = (
         f"On training images L_1 is {with_memory.mean:.2f} nats higher than on test images for MEM-VAE and "
-        f"{without.mean:.2f} for VAE: {extra:+.2f} more with memory (standard error {error:.2f} over images; the "
-        f"spread of this difference over seeds is not known). On test images memory gains {gain:+.2f} nats of L_1; an "
+        f"{without.mean:.2f} for VAE: {extra:+.2f} more with memory (standard error {error:.2f} over images, for "
+        f"these trainings). On test images memory gains {gain:+.2f} nats of L_1; an "
         f"extra gap of up to a quarter of that ({margin:.2f}) is taken as no overfitting."
     )
     return Claim(

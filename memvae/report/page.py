@@ -152,13 +152,17 @@ def _page(
         f"Written by `{spec['command']}`; do not edit. {_what_was_run(spec, models, material.layout)}",
         "## The paper's claims at a glance",
         _claims_table([claim for found in judged.values() for claim in found], spec["layout"]["scale"]),
-        "±: one standard error, over test images and over seeds; with fewer than five seeds a model's spread over "
-        f"seeds is taken as at least {claims.SEED_SD} nats, {claims.PROBING_SEED_SD} points of probing accuracy or "
-        f"{claims.RECOVERED_SEED_SD:g} point of recovered digits. Sources: A the appendix, R the authors' rebuttal, = "
-        "computed from the authors' files. A verdict is about the models of this scale; how each is reached stands "
-        f"in [method.md](method.md#the-page-of-results). Numbers in full precision: [claims]({folder}/claims.csv), "
-        f"[scorecard]({folder}/scorecard.csv), [learning curves]({folder}/curves.csv) and a `.csv` for each table in "
-        "the same folder. What could explain the differences from the paper: [agreement.md](agreement.md).",
+        "±: one standard error. Of log-likelihoods, probing and recovered digits it is over test images and over "
+        f"seeds; with fewer than five seeds a model's spread over seeds is taken as at least {claims.SEED_SD} nats, "
+        f"{claims.PROBING_SEED_SD} points of accuracy or {claims.RECOVERED_SEED_SD:g} point of recovered digits. The "
+        "other rows are about the models that were run, their ± about images, draws or chance alone. L_1 and L_K: "
+        "bound with one and with K samples. Train minus test: of L_1. Coherence: correlation with the images of the "
+        "full memory. Sources: A the paper's appendix, R the authors' rebuttal at ICML, = computed from files that "
+        "the authors published; the main text's numbers were not at hand. A verdict is about the models of this "
+        "scale; how each is reached stands in [method.md](method.md#the-page-of-results). Numbers in full precision: "
+        f"[claims]({folder}/claims.csv), [scorecard]({folder}/scorecard.csv), [learning curves]({folder}/curves.csv) "
+        "and a `.csv` for each table in the same folder. What could explain the differences from the paper: "
+        "[agreement.md](agreement.md).",
     ]
     if material.stands_in:
         lines.append("Another data set stands for MNIST here, so nothing is said about the paper's claims.")
@@ -239,15 +243,19 @@ def _curve_rows(models: Files, layout: Layout) -> list[dict[str, str]]:
 
 
 def _not_run(spec: Mapping[str, Any]) -> list[str]:
-    """The paper's models that this page leaves out: their rows of the scorecard read `not run`."""
+    """The paper's models that this page leaves out; those with a row in the scorecard read `not run` there."""
     if not spec["not_run"]:
         return []
     rows = [
-        {"model": run, "why": why["reason"], "hours of one core at its full length (estimate)": number(why["hours"], 1)}
+        {
+            "model": run,
+            "why": why["reason"],
+            "hours of one core to train it at its full length (estimate)": number(why["hours"], 1),
+        }
         for run, why in spec["not_run"].items()
     ]
     return [
-        "**Models that this page leaves out; their rows of the scorecard read `not run`**",
+        "**Models of the paper that this page leaves out**",
         markdown(rows),
         "The estimate is meant to be right within a factor of two.",
     ]

@@ -26,7 +26,7 @@ TITLES = {
     "likelihood": ("log-likelihood, nats", 2),
     "probing": ("SVM accuracy, %", 2),
     "table4": ("Table 4: preferences", 3),
-    "slots": ("slots", 2),
+    "slots": ("slots (layer0: next to the data, layer1: next to z)", 2),
 }
 
 
