@@ -36,7 +36,7 @@ STAGES = {
     "imputation": 2,
     "probing": 1,
     "table": 1,
-    "figure": 1,
+    "figure": 2,
     "page": 1,
     "archive": 1,
 }

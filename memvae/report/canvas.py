@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from memvae.report import style
 
-FOOTER_CHARACTERS = 27  # per inch, in small print
+FOOTER_CHARACTERS = 25  # per inch, in small print
 FOOTER_LINE = 0.105  # inches
 GAP = 0.12  # between images, as a share of an image's width
 GRID = 8  # images along a side of a panel of Figure 8

@@ -220,7 +220,7 @@ def imputation(material: Material) -> Claim | None:
         f"With the left half missing, the judge reads {half.levels[0]:.1f} % of MEM-VAE's completions and "
         f"{half.levels[1]:.1f} % of VAE's as the right digit: {half.difference.mean:+.1f} points, standard error "
         f"{half.standard_error:.1f} over images and {error:.1f} with "
-        f"{_chance_of_training(half.difference, f'{RECOVERED_SEED_SD:g} points (a guess)')}. Squared error per "
+        f"{_chance_of_training(half.difference, f'{RECOVERED_SEED_SD:g} % of digits (a guess)')}. Squared error per "
         f"missing pixel: {errors[0]:.4f} and {errors[1]:.4f}. "
         + (f"The other kinds, points and their standard error over images alone: {others}." if others else "")
     )
@@ -248,7 +248,7 @@ def probing(material: Material) -> Claim | None:
         f"The authors' linear classifier is right on {pair.levels[0]:.2f} % of test images from MEM-VAE's features "
         f"and on {pair.levels[1]:.2f} % from VAE's: {difference:+.2f} points, standard error "
         f"{pair.standard_error:.2f} over images and {error:.2f} with "
-        f"{_chance_of_training(pair.difference, f'{PROBING_SEED_SD} points (a guess)')}. Worse by less than "
+        f"{_chance_of_training(pair.difference, f'{PROBING_SEED_SD} % of images (a guess)')}. Worse by less than "
         f"{PROBING_MARGIN} points counts as no worse."
     )
     return Claim(

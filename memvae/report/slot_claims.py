@@ -105,7 +105,7 @@ def _spread_over_slots(material: Material, found: list[RunFile]) -> str:
     for layer in measures.layers(found[0]):
         used = number(float(np.mean([(measures.used(file, layer) > 0).sum() for file in found])), 0)
         paper = number(material.printed.value("slots", layer, "used"), 0)
-        text += f"; slots in use in the {layer_title(layer)}: {used} of {found[0].array(f'{layer}/norms').size}"
+        text += f"; slots in use, {layer_title(layer)}: {used} of {found[0].array(f'{layer}/norms').size}"
         text += f" (the authors': {paper})" if paper else ""
     return text + "."
 
