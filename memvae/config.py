@@ -35,7 +35,7 @@ STAGES = {
     "slots": 2,
     "imputation": 2,
     "probing": 1,
-    "table": 1,
+    "table": 2,
     "figure": 2,
     "page": 1,
     "archive": 1,
