@@ -37,7 +37,7 @@ STAGES = {
     "probing": 1,
     "table": 2,
     "figure": 2,
-    "page": 1,
+    "page": 2,
     "archive": 1,
 }
 
