@@ -137,9 +137,7 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
 def page(config: Config) -> dict[str, Any]:
     """What the page of results is told beside its input files: the scale, the rows, and what was left out."""
     left_out = {}
-    for row in config.rows("appendix", "extended"):
-        if row in config.rows("appendix") and row.runs:
-            continue
+    for row in (*(row for row in config.rows("appendix") if not row.runs), *config.rows("extended")):
         reason = (
             "not asked for: the main text's models (`extended`)" if row.runs else f"no data at scale {config.scale}"
         )

@@ -165,6 +165,9 @@ def test_page_of_results_shows_every_claim_table_and_figure(finished: Path) -> N
     claims = re.findall(r"^\*\*.*: no verdict\.\*\* ", text, re.MULTILINE)  # digits stand for MNIST
     assert len(claims) == 9  # all but the one about OCR-letters, which is not run here
     assert "ocr_letters-vae-k1" in text and "no data at scale tiny" in text
+    options = ("--configfile", str(project.ROOT / "tests/tiny.yaml"), "--output", "own/results.md")
+    assert project.memvae(finished, "page", *options).returncode == 0
+    assert (finished / "own/results.md").read_text() == text  # without Snakemake the same
 
 
 def test_a_second_start_has_nothing_to_do(finished: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from memvae.config import Row
 from memvae.report import detail_table, measures
 from memvae.report.layout import Files, Layout, RunFile
-from memvae.report.measures import Spread, spread
+from memvae.report.measures import Spread
 from memvae.report.origin import is_replaced
 from memvae.report.paper import Entry, Paper, model_key, run_key
 from memvae.report.slot_tables import PAPER_MODEL
@@ -201,9 +201,9 @@ def local_detail(material: Material) -> Claim | None:
 def imputation(material: Material) -> Claim | None:
     """That MEM-VAE completes missing pixels better than VAE: digits recovered in Figure 8's noise."""
     ours, theirs = material.of("imputation", "mem_vae"), material.of("imputation", "vae")
-    noises = [
-        noise for noise in (ours[0].attribute("noises") if ours else []) if theirs and theirs[0].has(f"{noise}/error")
-    ]
+    if not ours or not theirs:
+        return None
+    noises = [noise for noise in ours[0].attribute("noises") if theirs[0].has(f"{noise}/error")]
     if "left_half" not in noises:
         return None
     shares = {noise: _paired(ours, theirs, _recovered(noise)) for noise in noises}
@@ -280,9 +280,8 @@ class _Paired:
 def _paired(ours: list[RunFile], theirs: list[RunFile], right: Callable[[RunFile], np.ndarray]) -> _Paired:
     """`right`: bool [N] of one file. Both rows have the same seeds, in the same order."""
     shares = [np.stack([100.0 * right(file) for file in files]) for files in (ours, theirs)]  # [seeds, N]
-    images = (shares[0] - shares[1]).mean(axis=0)
-    difference = spread((shares[0] - shares[1]).mean(axis=1))
-    return _Paired(difference, measures.standard_error(images), (float(shares[0].mean()), float(shares[1].mean())))
+    found = measures.estimate(shares[0] - shares[1])
+    return _Paired(found.spread, found.standard_error, (float(shares[0].mean()), float(shares[1].mean())))
 
 
 def _recovered(noise: str) -> Callable[[RunFile], np.ndarray]:

@@ -1,7 +1,6 @@
 """The table `detail`: what images and their likelihood lose when the memory is disabled (Figure 6 in numbers)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from memvae.config import Row
 from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
+from memvae.report.measures import Estimate
 from memvae.report.origin import facts, facts_columns, notes
 from memvae.report.paper import Paper, model_key
 from memvae.report.render import NOT_RUN, Section, Table, number
@@ -21,14 +21,6 @@ CONDITIONS = {
 }
 MEMORY = ("full", "first", "both")
 DISABLED = ("first", "both")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number of one row, over seeds; `standard_error` is over images or draws, of the mean over seeds."""
-
-    spread: measures.Spread
-    standard_error: float
 
 
 def build(layout: Layout, files: Files, printed: Paper) -> Table:
@@ -116,7 +108,7 @@ def _paired(files: list[RunFile], array: str, minus: str = "") -> Estimate:
     measures.same(files, "samples")
     measures.same(files, "images")
     values = np.stack([file.array(array) - (file.array(minus) if minus else 0.0) for file in files])  # [seeds, N]
-    return Estimate(measures.spread(values.mean(axis=1)), measures.standard_error(values.mean(axis=0)))
+    return measures.estimate(values)
 
 
 def _cells(

@@ -131,6 +131,11 @@ class Files:
                 )
             self._by_run[found, file.run] = file
 
+    @property
+    def stored(self) -> list[store.Stored]:
+        """Every file as it was read, in the order of the inputs; the counts, which belong to no run, first."""
+        return [*([self.parameters] if self.parameters else []), *(file.stored for file in self._by_run.values())]
+
     def of(self, row: Row, kind: str) -> list[RunFile]:
         """The files of a row, one per seed; none when this analysis was not made for the row.
 

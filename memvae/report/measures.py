@@ -24,6 +24,14 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A number of one row, over seeds; `standard_error` is over images or draws, of the mean over seeds."""
+
+    spread: Spread
+    standard_error: float
+
+
+@dataclass(frozen=True)
 class Likelihood:
     """Nats per image. `standard_error` is over test images, of the mean over seeds."""
 
@@ -57,6 +65,11 @@ class Gap:
 def spread(values: Iterable[float]) -> Spread:
     array = np.asarray(list(values), dtype=np.float64)
     return Spread(float(array.mean()), float(array.std(ddof=1)) if array.size > 1 else None, array.size)
+
+
+def estimate(values: np.ndarray) -> Estimate:
+    """Of the same images in every seed: [seeds, N]."""
+    return Estimate(spread(values.mean(axis=1)), standard_error(values.mean(axis=0)))
 
 
 def likelihood(files: list[RunFile]) -> Likelihood:

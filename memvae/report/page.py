@@ -65,6 +65,7 @@ PARTS = (
         "The bound with the K of the training, on test images and on as many training images, statistics collected "
         "anew for every point.",
         figures=("training",),
+        tables=("training",),
     ),
     Part(
         "Generation with the memory disabled (Figure 6)",
@@ -114,7 +115,7 @@ def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: 
     analyses = Files([path for path in by_kind[".h5"] if path.parent.name != "models"], "analysis")
     material = Material(Layout.from_dict(spec["layout"]), analyses, read_paper(paper))
     judged = {part.title: _judged(part, material) for part in PARTS}
-    origin = provenance.table(models, material.layout, by_kind[".h5"])
+    origin = provenance.table(models, analyses, material.layout)
     folder = output.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
     for path in (*by_kind[".csv"], *by_kind[".png"]):
@@ -128,7 +129,7 @@ def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: 
     curves = _curves(models, material.layout)
     for name, table in (("claims", numbers), ("curves", curves), ("provenance", origin.cells)):
         store.write_text(folder / f"{name}.csv", render.records_csv(table))
-    texts = {path.stem: path.read_text() for path in by_kind[".md"]}
+    texts = {path.stem: path.read_text() for path in by_kind[".md"]} | {"training": markdown(_curve_rows(curves))}
     store.write_text(output, _page(spec, material, judged, models, texts, origin, folder.name))
 
 
@@ -172,8 +173,6 @@ def _page(
             lines.append(f"**{claim.title}: {claim.verdict}.** {claim.text}")
         lines += [f"![{part.title}]({folder}/{name}.png)" for name in part.figures]
         lines += [_embedded(texts[name]) for name in part.tables if name in texts]
-        if "training" in part.figures:
-            lines.append(markdown(_curve_rows(models, material.layout)))
     lines += ["## Scorecard", _embedded(texts["scorecard"]), *_not_run(spec)]
     lines += [
         "## Seeds and spread",
@@ -226,10 +225,10 @@ def _curves(models: Files, layout: Layout) -> list[dict[str, Any]]:
     ]
 
 
-def _curve_rows(models: Files, layout: Layout) -> list[dict[str, str]]:
+def _curve_rows(curves: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Some points of every curve, about equally spaced in the logarithm of the epoch."""
     rows = []
-    for run, points in groupby(_curves(models, layout), key=itemgetter("run")):
+    for run, points in groupby(curves, key=itemgetter("run")):
         every = list(points)
         last = len(every) - 1
         places = sorted({round(last ** (n / (POINTS - 1))) for n in range(1, POINTS)} | {last})
@@ -252,7 +251,7 @@ def _not_run(spec: Mapping[str, Any]) -> list[str]:
             "why": why["reason"],
             "hours of one core to train it at its full length (estimate)": number(why["hours"], 1),
         }
-        for run, why in spec["not_run"].items()
+        for run, why in sorted(spec["not_run"].items())
     ]
     return [
         "**Models of the paper that this page leaves out**",

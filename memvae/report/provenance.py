@@ -1,20 +1,20 @@
 """Where the models and numbers of a page come from: seeds, code, packages, machine, checksums, time."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from memvae import store
 from memvae.report.layout import Files, Layout
 from memvae.report.render import Section, Table, number
 
 
-def table(models: Files, layout: Layout, inputs: Sequence[Path]) -> Table:
+def table(models: Files, analyses: Files, layout: Layout) -> Table:
     """Every training with its seed, length, mode, code, checksums and time; what each kind of job took altogether."""
+    stored = [*analyses.stored, *models.stored]
+    records = {one.path: _run_record(one.path) for one in stored}
     cells: list[dict[str, Any]] = []
     for file in (file for row in layout.rows for file in models.of(row, "model")):
-        record = _run_record(file.path)
+        record = records[file.path]
         cells.append(
             {
                 "run": file.run,
@@ -40,20 +40,20 @@ def table(models: Files, layout: Layout, inputs: Sequence[Path]) -> Table:
         }
         for cell in cells
     ]
-    records = [(path.stem if path.parent.name != "models" else "training", _run_record(path)) for path in inputs]
+    kinds = {one.path: str(one.attributes["format"]).rpartition("/")[2] for one in stored}
     times = [
         {
-            "files": kind,
+            "files": "training" if kind == "model" else kind,
             "number": str(len(minutes)),
             "minutes, all together": number(sum(minutes), 0),
             "the longest": number(max(minutes), 0),
         }
-        for kind in dict.fromkeys(kind for kind, _ in records)
-        if (minutes := [record["seconds"] / 60 for name, record in records if name == kind and record])
+        for kind in dict.fromkeys(kinds.values())
+        if (minutes := [record["seconds"] / 60 for path, record in records.items() if kinds[path] == kind and record])
     ]
-    codes = dict.fromkeys(str(store.read(path).attributes["code_version"]) for path in inputs)
+    codes = dict.fromkeys(str(one.attributes["code_version"]) for one in stored)
     packages = dict.fromkeys(" ".join(map(" ".join, json.loads(cell["packages"]).items())) for cell in cells)
-    processors = dict.fromkeys(record["processor"] for _, record in records if "processor" in record)
+    processors = dict.fromkeys(record["processor"] for record in records.values() if "processor" in record)
     notes = [
         f"Packages: {'; '.join(packages)}." if packages else "",
         f"Processor: {'; '.join(processors)}." if processors else "",
