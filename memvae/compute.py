@@ -1,11 +1,15 @@
 """How a job computes: its device, threads, precision of products, and what is compiled. Never depends on `--cores`."""
 
+import fcntl
+import itertools
 import os
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import torch
 
@@ -28,6 +32,7 @@ class Mode:
         return f"{self.precision} products, {'compiled' if self.compiled else 'eager'}{threads}"
 
 
+_HELD: list[TextIO] = []  # locks that end with this process
 PLAIN = Mode("float32", compiled=False)
 
 
@@ -45,6 +50,8 @@ def set_up() -> torch.device:
         raise InputError(f"MEMVAE_DEVICE: found {wanted!r}, expected cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("MEMVAE_DEVICE: found cuda, but torch sees no GPU here; set it to cpu or leave it out")
+    if wanted == "cuda" and torch.cuda.device_count() > 1:  # a scheduler shows a job its own GPU alone
+        torch.cuda.set_device(_take_gpu(torch.cuda.device_count()))
     return torch.device(wanted)
 
 
@@ -77,6 +84,23 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     dynamo.trace_autograd_ops = True  # the gradient inside the compiled step
     inductor.compile_threads = 1  # its helper processes would take other jobs' cores
     return torch.compile(function, fullgraph=True, dynamic=False)
+
+
+def _take_gpu(count: int) -> int:
+    """The GPU with the fewest of this user's jobs on it, which counts this process until it ends."""
+    folder = Path(tempfile.gettempdir()) / f"memvae-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for place in itertools.count():
+        for gpu in range(count):
+            file = open(folder / f"{gpu}-{place}", "w")  # noqa: SIM115 (held to the end)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                continue
+            _HELD.append(file)
+            return gpu
+    raise AssertionError("the places are endless")
 
 
 @cache

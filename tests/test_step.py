@@ -1,5 +1,6 @@
 """The training step in its three forms: eager, compiled as a whole, in bf16; and what a GPU needs of it."""
 
+import tempfile
 from dataclasses import replace
 
 import project
@@ -175,6 +176,23 @@ def test_threads_are_one_unless_asked_for_and_then_said(monkeypatch):
 
 
 # ---- a GPU's path, as far as a CPU shows it --------------------------------------------------------------------------
+def test_jobs_spread_over_the_gpus_of_a_machine(monkeypatch, tmp_path):
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(compute, "_HELD", held := [])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for _ in range(4):
+        assert compute.set_up() == torch.device("cuda")
+    assert taken == [0, 1, 0, 1]
+    held.pop(1).close()  # the job on the second GPU has ended
+    compute.set_up()
+    assert taken[-1] == 1
+    for file in held:
+        file.close()
+
+
 class NoWaiting(TorchDispatchMode):
     """Counts what would make a GPU's host wait: reading a value, or a shape that depends on values."""
 

@@ -1,5 +1,6 @@
 """The training loop: what one epoch does, and that an interrupted run ends as if it had never stopped."""
 
+import errno
 import functools
 import json
 import math
@@ -275,6 +276,32 @@ def test_a_second_process_cannot_train_into_one_state(tmp_path):
         assert "\n" not in str(caught.value) and not state.exists()
         process.kill()
     assert train(spec(), state).curves.epoch == [1, 2, 3, 4]
+
+
+def test_without_locks_the_process_that_came_first_stops_at_its_next_state(tmp_path, monkeypatch, capsys):
+    """As on a file system whose locks do not reach from node to node: the newer process goes on, never both."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(training_state.fcntl, "flock", no_locks)
+    state = tmp_path / "s.h5"
+    first_epochs, original = [], loop._train_epoch
+
+    def second_comes_in(step, x, tiny, epoch, generator):
+        if epoch == 3 and not first_epochs:
+            first_epochs.append(epoch)
+            monkeypatch.setattr(loop, "_train_epoch", original)
+            second.append(train(spec(), state, save_seconds=0))
+        return original(step, x, tiny, epoch, generator)
+
+    second: list[Trained] = []
+    monkeypatch.setattr(loop, "_train_epoch", second_comes_in)
+    with pytest.raises(InputError, match="never two") as caught:
+        train(spec(), state, save_seconds=0)
+    assert "\n" not in str(caught.value) and "no locks here" in capsys.readouterr().err
+    assert store.read(state, "state").attributes["epoch"] == 4  # the second's, to its end
+    assert_equal(second[0], train(spec(), tmp_path / "alone.h5"))
 
 
 # ---- a bound that is not finite --------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def train(
     not finite (the last good state is kept).
     """
     _check(spec, data)
-    with training_state.lock(state):
+    with training_state.lock(state) as check_alone:
         generator = keyed(spec.seed, "training", device=device)
         model = MemVAE(spec.network).initialise(keyed(spec.seed, "weights")).to(device)
         mode = compute.mode(spec.training.precision, device, cost.training_seconds(spec, len(data.train)))
@@ -83,6 +83,7 @@ def train(
                 _add_point(model, x.to(train_x.dtype), test_x, spec, epoch, curves)
                 detail += f", test {curves.test_bound[-1]:.2f}"
             if last or time.monotonic() - saved >= save_seconds:
+                check_alone()
                 training_state.save(state, spec, data.sha256, step, generator, replace(start, epochs=epoch))
                 saved = time.monotonic()
             progress.step(detail, always=True)

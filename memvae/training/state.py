@@ -2,7 +2,10 @@
 
 import fcntl
 import json
-from collections.abc import Iterator
+import os
+import platform
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,18 +53,39 @@ class Progressed:
 
 
 @contextmanager
-def lock(state: Path) -> Iterator[None]:
-    """Holds `<state>.lock`; raises InputError when another process trains into the same state."""
+def lock(state: Path) -> Iterator[Callable[[], None]]:
+    """Keeps every other process out of a state, by `<state>.lock`; gives a check to call before each writing.
+
+    The lock itself ends with its process, however that ends. The file also names who holds it: on a file system whose
+    locks do not reach from one node to another a second process can come in, puts its own name there, and the check of
+    the first then stops it. Raises InputError when another process holds the lock or, from the check, has come in.
+    """
     state.parent.mkdir(parents=True, exist_ok=True)
     name = state.with_name(state.name + ".lock")
-    with open(name, "w") as file:
+    mine = f"process {os.getpid()} on {platform.node()}, {uuid.uuid4().hex[:8]}"
+
+    def check() -> None:
+        holder = name.read_text() if name.exists() else "no process"
+        if holder != mine:
+            raise InputError(
+                f"{name}: found the name of {holder}, expected this one, {mine}; this training ends, so that never two "
+                f"write {state}; the same command continues"
+            )
+
+    with open(name, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"{name}: another process is training into {state}; expected none; wait for it or stop it"
+                f"{name}: another process is training into {state} ({name.read_text()}); expected none; wait for it or "
+                "stop it"
             ) from None
-        yield
+        except OSError as error:
+            say(f"{name}: no locks here ({error.strerror}); a second process is noticed at the next state")
+        file.truncate(0)
+        file.write(mine)
+        file.flush()
+        yield check
 
 
 def save(

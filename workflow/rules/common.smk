@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir)))
-from memvae import config as configuration, cost, targets
+from memvae import config as configuration, cost, resources, targets
 from memvae.errors import InputError
 
 
@@ -98,11 +98,19 @@ def analysis_settings(analysis):
     return settings
 
 
-def minutes(rule):
-    """A generous run time for a cluster: three times the estimate, at least ten minutes."""
+def memory(rule):
+    """MB of memory of a rule's job, from measured jobs; more with every attempt."""
+    return lambda wildcards, attempt: resources.memory_mb(rule, attempt)
 
-    def runtime(wildcards, attempt=1):
-        return attempt * max(10, round(3 * cost.seconds(CONFIG, rule, dict(wildcards)) / 60))
+
+def minutes(rule):
+    """Minutes that a rule's job may run, from measured jobs; more with every attempt."""
+
+    def runtime(wildcards, attempt):
+        try:
+            return resources.minutes(CONFIG, rule, dict(wildcards), attempt)
+        except InputError as error:
+            refuse(error)
 
     return runtime
 

@@ -12,8 +12,8 @@ rule download:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=500,
-        runtime=60,
+        mem_mb=memory("download"),
+        runtime=60,  # a slow line
     params:
         entry=raw_entry,
     shell:
@@ -30,11 +30,12 @@ rule prepare:
         "<logs>/prepare/{dataset}.log",
     benchmark:
         "<benchmarks>/prepare/{dataset}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory("prepare"),
+        runtime=minutes("prepare"),
     params:
         entry=dataset_entry,
         version=VERSIONS["prepare"],

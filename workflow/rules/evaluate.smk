@@ -18,7 +18,7 @@ for analysis in ("likelihood", "generation", "detail", "slots", "probing"):
             "../../environment.yml"
         threads: THREADS
         resources:
-            mem_mb=4000,
+            mem_mb=memory(analysis),
             gpu=GPU,
             runtime=minutes(analysis),
         params:
@@ -45,7 +45,7 @@ rule imputation:
         "../../environment.yml"
     threads: THREADS
     resources:
-        mem_mb=4000,
+        mem_mb=memory("imputation"),
         gpu=GPU,
         runtime=minutes("imputation"),
     params:
@@ -67,8 +67,8 @@ rule parameters:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=memory("parameters"),
+        runtime=minutes("parameters"),
     params:
         networks=json.dumps(targets.parameter_rows(CONFIG), sort_keys=True),
         version=VERSIONS["parameters"],

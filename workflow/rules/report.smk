@@ -20,8 +20,8 @@ for table in (*targets.TABLES, targets.EXTENDED):
         conda:
             "../../environment.yml"
         resources:
-            mem_mb=1000,
-            runtime=5,
+            mem_mb=memory("table"),
+            runtime=minutes("table"),
         params:
             table=table,
             layout=layout(table),
@@ -50,8 +50,8 @@ for card in targets.SCORECARDS:
         conda:
             "../../environment.yml"
         resources:
-            mem_mb=1000,
-            runtime=5,
+            mem_mb=memory("scorecard"),
+            runtime=minutes("scorecard"),
         params:
             card=card,
             layout=layout(card),
@@ -79,8 +79,8 @@ for figure in targets.FIGURES:
         conda:
             "../../environment.yml"
         resources:
-            mem_mb=1000,
-            runtime=5,
+            mem_mb=memory("figure"),
+            runtime=minutes("figure"),
         params:
             figure=figure,
             layout=layout(figure),
@@ -105,8 +105,8 @@ rule page:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=memory("page"),
+        runtime=minutes("page"),
     params:
         spec=json.dumps(targets.page(CONFIG), sort_keys=True),
         version=VERSIONS["page"],
@@ -129,8 +129,8 @@ rule archive:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=memory("archive"),
+        runtime=minutes("archive"),
     params:
         spec=json.dumps(targets.archive_spec(CONFIG), sort_keys=True),
         version=VERSIONS["archive"],

@@ -15,7 +15,7 @@ rule train:
         "../../environment.yml"
     threads: THREADS
     resources:
-        mem_mb=3000,
+        mem_mb=memory("train"),
         gpu=GPU,
         runtime=minutes("train"),
     params:
@@ -37,7 +37,7 @@ rule classifier:
         "../../environment.yml"
     threads: THREADS
     resources:
-        mem_mb=3000,
+        mem_mb=memory("classifier"),
         gpu=GPU,
         runtime=minutes("classifier"),
     params:

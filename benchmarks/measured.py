@@ -1,0 +1,62 @@
+"""`python -m benchmarks.measured RESULTS...`: what the jobs of finished workflows took, for workflow/measured.csv.
+
+RESULTS is a folder such as results/quick, whose name is its scale. Snakemake wrote a benchmark file of every job there.
+"""
+
+import argparse
+import csv
+import dataclasses
+import sys
+from pathlib import Path
+
+from memvae import config as configuration
+from memvae import cost
+from memvae.errors import InputError
+from memvae.resources import MEASURED, Job
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.measured", description=__doc__)
+    parser.add_argument("results", nargs="+", type=Path, help="e.g. results/quick results/long")
+    parser.add_argument("--configfile", nargs="*", type=Path, default=[], help="where a scale of your own is defined")
+    parser.add_argument("--machine", required=True, help="in words: processor, cores")
+    parser.add_argument("--output", type=Path, default=MEASURED)
+    arguments = parser.parse_args()
+    try:
+        jobs = [job for folder in arguments.results for job in read(folder, arguments.configfile, arguments.machine)]
+    except InputError as error:
+        print(f"benchmarks.measured: {error}", file=sys.stderr)
+        return 2
+    with open(arguments.output, "w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Job)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(dataclasses.asdict(job) for job in jobs)
+    print(f"{arguments.output}: {len(jobs)} jobs")
+    return 0
+
+
+def read(results: Path, overlays: list[Path], machine: str) -> list[Job]:
+    """The jobs of one scale, sorted by rule and name. Raises InputError where there is no benchmark file."""
+    config = configuration.load(overrides={"scale": results.name}, extra=overlays)
+    files = sorted((results / "benchmarks").rglob("*.tsv"))
+    if not files:
+        raise InputError(f"{results}/benchmarks: found no benchmark file; expected those of a finished workflow")
+    jobs = []
+    for path in files:
+        rule = path.relative_to(results / "benchmarks").parts[0].removesuffix(".tsv")
+        wildcards = {"run" if configuration.RUN_NAME.fullmatch(path.stem) else "dataset": path.stem}
+        with open(path, newline="") as file:
+            (row,) = csv.DictReader(file, delimiter="\t")
+        jobs.append(
+            Job(
+                *(rule, path.stem, results.name),
+                *(float(row["s"]), float(row["cpu_time"]), float(row["max_rss"])),
+                round(cost.seconds(config, rule, wildcards), 1),
+                machine,
+            )
+        )
+    return jobs
+
+
+if __name__ == "__main__":
+    sys.exit(main())

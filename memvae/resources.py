@@ -1,0 +1,89 @@
+"""What a job asks of a scheduler: memory and run time, from jobs that were measured. Standard library only.
+
+`workflow/measured.csv` has a row for each measured job; `python -m benchmarks.measured` makes it from Snakemake's
+benchmark files.
+"""
+
+import csv
+import math
+import os
+from dataclasses import dataclass
+from functools import cache
+
+from memvae import cost
+from memvae.config import ROOT, Config
+from memvae.errors import InputError
+
+MEASURED = ROOT / "workflow/measured.csv"
+MEMORY_MARGIN = 1.5  # times the largest measured peak
+SNAKEMAKE_MB = 400  # a job on a cluster is started by two processes of Snakemake, 130 MB each
+TIME_MARGIN = 2.0  # times the longest measured time, for a slower machine
+LONG = 60.0  # estimated seconds from which a measured time says how far the estimate is off
+LEAST_MINUTES = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measured job: seconds of the clock and of the processor, peak memory in MB, and what cost.py estimates."""
+
+    rule: str
+    name: str  # of the run or the data set
+    scale: str
+    seconds: float
+    cpu_seconds: float
+    memory_mb: float
+    estimated_seconds: float
+    machine: str
+
+
+@cache
+def measured() -> tuple[Job, ...]:
+    """The rows of workflow/measured.csv."""
+    with open(MEASURED, newline="") as file:
+        return tuple(
+            Job(
+                rule=row["rule"],
+                name=row["name"],
+                scale=row["scale"],
+                seconds=float(row["seconds"]),
+                cpu_seconds=float(row["cpu_seconds"]),
+                memory_mb=float(row["memory_mb"]),
+                estimated_seconds=float(row["estimated_seconds"]),
+                machine=row["machine"],
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+def memory_mb(rule: str, attempt: int = 1) -> int:
+    """MB of memory: the largest measured peak of the rule, with a margin, once more for every attempt.
+
+    The number of samples K changes little: a training with K = 50 took 1,085 MB, with K = 1 up to 1,414 MB.
+    """
+    peak = max(job.memory_mb for job in measured() if job.rule == rule)
+    return attempt * 500 * math.ceil((MEMORY_MARGIN * peak + SNAKEMAKE_MB) / 500)
+
+
+def minutes(config: Config, rule: str, wildcards: dict[str, str], attempt: int = 1) -> int:
+    """Minutes of run time: the estimate, times by how much the processor seconds of a measured job of the rule
+    exceeded its own, times a margin.
+
+    More with every attempt, but never above MEMVAE_MAX_MINUTES: what a training has not done by then, the next attempt
+    goes on with.
+    """
+    ratios = [
+        job.cpu_seconds / job.estimated_seconds
+        for job in measured()
+        if job.rule == rule and job.estimated_seconds >= LONG
+    ]
+    estimate = cost.seconds(config, rule, wildcards) * max([1.0, *ratios])
+    return min(attempt * max(LEAST_MINUTES, math.ceil(TIME_MARGIN * estimate / 60)), _most_minutes())
+
+
+def _most_minutes() -> int:
+    wanted = os.environ.get("MEMVAE_MAX_MINUTES") or "525600"  # a year
+    if not wanted.isdigit() or int(wanted) < 1:
+        raise InputError(
+            f"MEMVAE_MAX_MINUTES: found {wanted!r}, expected the minutes that a job may run, a number from 1"
+        )
+    return int(wanted)
