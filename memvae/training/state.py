@@ -20,6 +20,9 @@ from memvae.progress import say
 from memvae.training.step import Step
 
 
+JOB_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID", "LSB_JOBID")  # of Slurm, PBS, SGE, LSF
+
+
 @dataclass
 class Curves:
     """Learning curves, as written to the model file (docs/formats.md)."""
@@ -62,7 +65,8 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
     """
     state.parent.mkdir(parents=True, exist_ok=True)
     name = state.with_name(state.name + ".lock")
-    mine = f"process {os.getpid()} on {platform.node()}, {uuid.uuid4().hex[:8]}"
+    job = next((os.environ[name] for name in JOB_NUMBERS if name in os.environ), "none")
+    mine = f"process {os.getpid()} on {platform.node()}, job {job}, {uuid.uuid4().hex[:8]}"
 
     def check() -> None:
         holder = name.read_text() if name.exists() else "no process"
