@@ -19,7 +19,6 @@ from memvae.errors import InputError
 from memvae.progress import say
 from memvae.training.step import Step
 
-
 JOB_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID", "LSB_JOBID")  # of Slurm, PBS, SGE, LSF
 
 
