@@ -1,4 +1,4 @@
-"""environment.yml and requirements.lock install the same versions; CITATION.cff fits them."""
+"""environment.yml, requirements.lock, the Dockerfile and .ci/run install the same versions; CITATION.cff fits them."""
 
 import csv
 import json
@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import project
 import pytest
@@ -21,7 +22,8 @@ import memvae
 
 ROOT = project.ROOT
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 CONDA = [entry for entry in ENVIRONMENT["dependencies"] if isinstance(entry, str)]
@@ -29,6 +31,12 @@ PIP = [entry["pip"] for entry in ENVIRONMENT["dependencies"] if isinstance(entry
 PYTHON = dict(entry.split("=") for entry in CONDA)["python"]
 LOCK_TEXT = (ROOT / "requirements.lock").read_text()
 LOCK_LINES = [line for line in LOCK_TEXT.splitlines() if not line.startswith("#")]
+CI = (ROOT / ".ci/run").read_text()
+DEBIAN_LINES = (ROOT / ".ci/packages.txt").read_text().splitlines()
+DEBIAN = [line.split("#")[0].strip() for line in DEBIAN_LINES]
+DOCKERFILE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+COPIED = [source for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE) for source in line.split()[:-1]]
+DOCKERIGNORE = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
 
 
 def _pins(lines: Iterable[str]) -> dict[str, str]:
@@ -136,6 +144,92 @@ def test_the_documented_command_makes_the_lock_for_the_oldest_python_and_every_e
     (command,) = re.findall(r"^uv pip compile .+$", (ROOT / "docs/environment.md").read_text(), re.MULTILINE)
     assert f" --python-version {PYTHON} " in command
     assert " --all-extras " in command and " --universal " in command
+
+
+# ---- continuous integration and the image ----------------------------------------------------------------------------
+def test_every_debian_package_has_a_reason():
+    assert all(re.fullmatch(r"[a-z0-9+.-]+ +# .+", line) for line in DEBIAN_LINES)
+    assert len(set(DEBIAN)) == len(DEBIAN)
+
+
+def test_ci_and_the_image_install_debians_packages_from_one_list():
+    assert ".ci/packages.txt" in CI and ".ci/packages.txt" in COPIED
+    assert not [name for name in DEBIAN for text in (CI, DOCKERFILE) if f" {name} " in text]
+
+
+def test_ci_and_the_image_install_the_same_extras_with_the_lock():
+    *_, last = re.findall(r"^install_project '\.\[(.+)\]'", CI, re.MULTILINE)
+    (image,) = re.findall(r"pip install --no-cache-dir -c requirements\.lock -e '\.\[(.+)\]'", DOCKERFILE)
+    assert image == last
+    assert set(image.split(",")) <= set(EXTRAS)
+    assert "-c requirements.lock" in CI
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_ci_asks_for_the_missing_debian_packages_and_says_when_it_cannot_have_them(tmp_path: Path, refuses: bool):
+    programs = {
+        "dpkg-query": f'[ "${{@: -1}}" = {DEBIAN[0]} ] && echo -n installed',
+        "apt-get": f'echo "$@" >> "{tmp_path}/asked"; [ {int(refuses)} = 0 ]',
+        "python3": "exit 7",  # no further than the packages
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    result = project.run(ROOT, ".ci/run", PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert result.returncode == 7, result.stderr
+    missing = " ".join(DEBIAN[1:])
+    asked = (tmp_path / "asked").read_text().splitlines()
+    if refuses:
+        assert asked == ["-qq update"]
+        assert result.stdout.startswith(f"could not install {missing} (")
+    else:
+        assert asked == ["-qq update", f"-qq install --no-install-recommends {missing}"]
+        assert result.stdout == ""
+
+
+def test_the_image_has_the_environments_python():
+    assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == [f"python:{PYTHON}-slim-bookworm"]
+
+
+@pytest.mark.parametrize("source", COPIED)
+def test_the_image_copies_what_exists_and_is_not_ignored(source: str):
+    assert (ROOT / source).exists()
+    assert not _ignored(source)
+
+
+def test_the_image_installs_dependencies_before_it_copies_the_sources():
+    install, everything = DOCKERFILE.index("pip install"), DOCKERFILE.index("COPY . .")
+    assert install < everything
+    assert re.findall(r"^COPY (memvae\S*) ", DOCKERFILE[:install], re.MULTILINE) == ["memvae/__init__.py"]
+
+
+def test_the_image_makes_the_folder_of_each_package_before_pip_looks_for_it():
+    (made,) = re.findall(r"^RUN mkdir (.+?) *&&", DOCKERFILE, re.MULTILINE)
+    folders = [name.replace(".", "/") for name in PYPROJECT["tool"]["setuptools"]["packages"]]
+    assert ["memvae", *made.split()] == folders
+
+
+def test_the_image_ignores_what_git_ignores():
+    patterns = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    rooted = [pattern[1:] if pattern.startswith("/") else f"**/{pattern}" for pattern in patterns]
+    assert sorted(DOCKERIGNORE) == sorted([".git", *rooted])
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a clone: git says which files belong to the project")
+def test_the_image_gets_every_file_of_the_project():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "memvae/data/prepare.py" in tracked  # not lost with the folder data
+    assert not list(filter(_ignored, tracked))
+
+
+def _ignored(path: str) -> bool:
+    """Whether .dockerignore has a pattern for the path or a folder above it; patterns start at the root or with **."""
+    levels = [PurePosixPath(path), *PurePosixPath(path).parents]
+    return any(
+        fnmatch(level.name if pattern.startswith("**/") else str(level), pattern.removeprefix("**/"))
+        for level in levels
+        for pattern in DOCKERIGNORE
+    )
 
 
 # ---- installing ------------------------------------------------------------------------------------------------------
