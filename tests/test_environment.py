@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import project
 import pytest
+import slurm
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -150,6 +151,10 @@ def test_the_documented_command_makes_the_lock_for_the_oldest_python_and_every_e
 def test_every_debian_package_has_a_reason():
     assert all(re.fullmatch(r"[a-z0-9+.-]+ +# .+", line) for line in DEBIAN_LINES)
     assert len(set(DEBIAN)) == len(DEBIAN)
+
+
+def test_the_list_has_what_the_tests_on_slurm_need():
+    assert set(slurm.PROGRAMS.values()) <= set(DEBIAN)
 
 
 def test_ci_and_the_image_install_debians_packages_from_one_list():
