@@ -9,6 +9,8 @@ from memvae.report.origin import comparable, facts, facts_columns, notes
 from memvae.report.paper import Paper, run_key
 from memvae.report.render import NOT_RUN, Section, Table, number
 
+PAGE = 40  # rows of a section that fit a page
+
 
 def build(layout: Layout, files: Files, printed: Paper) -> Table:
     """Test log-likelihood of every row, the parts of L_1, and the differences between models, nats per image."""
@@ -50,11 +52,15 @@ def build(layout: Layout, files: Files, printed: Paper) -> Table:
             }
         )
     gap_cells, gap_rows = _gaps(layout, rows, printed)
-    sections = [Section("log-likelihood", values)]
-    if parts:
-        sections.append(Section("the one-sample bound and its parts", parts))
-    if gap_rows:
-        sections.append(Section("gain of memory, over the same test images", gap_rows))
+    sections = [
+        Section(title, records, long=len(records) > PAGE)
+        for title, records in (
+            ("log-likelihood", values),
+            ("the one-sample bound and its parts", parts),
+            ("gain of memory, over the same test images", gap_rows),
+        )
+        if records
+    ]
     done = [(found, result) for _, found, result in results if result]
     data = facts(file for found, _ in done for file in found)
     spans = dict.fromkeys(f"{f[0].data} K = {r.samples:,} on {r.images:,} test images" for f, r in done)
