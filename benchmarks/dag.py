@@ -4,7 +4,7 @@ Dry runs in the project's folder, at a scale of which nothing is made: what `sna
 Two ways to grow: more seeds of the appendix's models, with every table and figure; and more models of one's own (their
 memory slots and K differ), with their trainings, log-likelihoods and the likelihood table.
 
-`python -m benchmarks.dag` writes `dag.csv` and `dag.md`. Sizes take turns; a round of the sizes given here is a minute.
+`python -m benchmarks.dag` writes `dag.csv` and `dag.md`. Sizes take turns; a round is two minutes.
 """
 
 import argparse
@@ -15,12 +15,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
+from memvae.progress import say
 
 SCALE = "planned"  # of this benchmark alone, so that nothing is made yet
 SEEDS, OWN = "seeds", "own models"
@@ -31,16 +32,18 @@ SLOTS = 1000  # models differ in the slots next to the data up to this number, t
 
 @dataclass(frozen=True)
 class Plan:
-    """One dry run: the jobs it planned, and the most memory that it held, 10^6 bytes."""
+    """One dry run: seconds of the clock and of the processor, the jobs it planned, its peak memory in 10^6 bytes."""
 
     jobs: int
     trainings: int
+    seconds: float
+    cpu_s: float
     peak_mb: float
 
 
 @dataclass(frozen=True)
 class Point:
-    """One size: seconds of the clock over the rounds; `peak_mb`: the most memory of the process, 10^6 bytes."""
+    """One size, over the rounds: seconds of the clock, and medians of a process' seconds of the processor, 10^6 bytes."""
 
     growing: str
     jobs: int
@@ -48,6 +51,7 @@ class Point:
     median_s: float
     low_s: float
     high_s: float
+    cpu_s: float
     peak_mb: float
 
 
@@ -62,24 +66,17 @@ def main() -> None:
 
 
 def growth(sizes: list[int], rounds: int) -> list[Point]:
-    """A point for each way to grow and each rough number of jobs."""
-    cases = {f"{growing}, {jobs} jobs": (growing, jobs) for growing in TARGETS for jobs in sizes}
-    plans: dict[str, list[Plan]] = {name: [] for name in cases}
+    """A point for each way to grow and each rough number of jobs. In a round every size has its turn."""
+    cases = [(growing, jobs) for growing in TARGETS for jobs in sizes]
+    plans: dict[tuple[str, int], list[Plan]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as folder:
-        calls = {}
-        for place, (name, (growing, jobs)) in enumerate(cases.items()):
-            overlay = Path(folder) / f"{place}.json"
-            overlay.write_text(json.dumps(configuration(growing, jobs)))
-            calls[name] = partial(_keep, plans[name], TARGETS[growing], overlay)
-        seconds = measure.take_turns(calls, rounds)
-    return [
-        Point(
-            *(growing, plans[name][0].jobs, plans[name][0].trainings),
-            *(statistics.median(seconds[name]), min(seconds[name]), max(seconds[name])),
-            statistics.median(plan.peak_mb for plan in plans[name]),
-        )
-        for name, (growing, _) in cases.items()
-    ]
+        for _ in range(rounds):
+            for growing, jobs in cases:
+                overlay = Path(folder) / "overlay.json"
+                overlay.write_text(json.dumps(configuration(growing, jobs)))
+                plans[growing, jobs].append(plan(TARGETS[growing], overlay))
+                say(f"dag: {growing}, {plans[growing, jobs][-1]}")
+    return [_point(growing, plans[growing, jobs]) for growing, jobs in cases]
 
 
 def configuration(growing: str, jobs: int) -> dict[str, Any]:
@@ -97,21 +94,27 @@ def configuration(growing: str, jobs: int) -> dict[str, Any]:
 def plan(target: str, overlay: Path) -> Plan:
     """A dry run of `snakemake TARGET`. Raises RuntimeError with its last words when it cannot be planned."""
     options = ["-n", "--quiet", "rules", "--nolock", "--cores", "1", "--configfile", str(overlay)]
+    started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as words:
         process = subprocess.Popen(
             [sys.executable, "-m", "snakemake", target, *options], stdout=words, stderr=subprocess.STDOUT
         )
         _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
         words.seek(0)
         text = words.read()
     if status:
         raise RuntimeError(f"snakemake {target}: {text[-500:]}")
     counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE)}
-    return Plan(counts["total"], counts["train"], usage.ru_maxrss * 1024 / 1e6)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Plan(counts["total"], counts["train"], seconds, cpu, usage.ru_maxrss * 1024 / 1e6)
 
 
-def _keep(plans: list[Plan], target: str, overlay: Path) -> None:
-    plans.append(plan(target, overlay))
+def _point(growing: str, plans: list[Plan]) -> Point:
+    seconds = [one.seconds for one in plans]
+    cpu, peak = (statistics.median(getattr(one, field) for one in plans) for field in ("cpu_s", "peak_mb"))
+    spread = (statistics.median(seconds), min(seconds), max(seconds))
+    return Point(growing, plans[0].jobs, plans[0].trainings, *spread, cpu, peak)
 
 
 if __name__ == "__main__":
