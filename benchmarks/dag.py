@@ -43,7 +43,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Point:
-    """One size, over the rounds: seconds of the clock, and medians of a process' seconds of the processor, 10^6 bytes."""
+    """One size: seconds of the clock over the rounds; medians of seconds of the processor and of memory, 10^6 bytes."""
 
     growing: str
     jobs: int

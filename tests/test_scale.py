@@ -15,6 +15,7 @@ import synthetic
 from memvae import config as configuration
 from memvae import targets
 
+pytestmark = pytest.mark.slow  # most of it is writing thousands of files
 RUNS = 1000
 LONGEST_ARGUMENT = 128 * 1024  # bytes of one word of a command line on Linux
 ROOT = "results/quick"

@@ -113,11 +113,12 @@ def _gaps(
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Every model with memory minus every one without, of the same data set and K."""
     cells, rounded = [], []
+    bases: dict[tuple[str, int], list[tuple[Row, list[RunFile]]]] = {}
     for row, found in rows:
-        for base, base_found in rows:
-            pair = found and base_found and found[0].has_memory and not base_found[0].has_memory
-            if not pair or (row.paper_dataset, row.k) != (base.paper_dataset, base.k):
-                continue
+        if found and not found[0].has_memory:
+            bases.setdefault((row.paper_dataset, row.k), []).append((row, found))
+    for row, found in (pair for pair in rows if pair[1] and pair[1][0].has_memory):
+        for base, base_found in bases.get((row.paper_dataset, row.k), []):
             result = measures.gap(found, base_found)
             values = [printed.value("likelihood", run_key(one), "log_likelihood") for one in (row, base)]
             theirs = values[0] - values[1] if values[0] is not None and values[1] is not None else None
