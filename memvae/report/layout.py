@@ -24,7 +24,7 @@ class Layout:
     rows: tuple[Row, ...]
 
     @staticmethod
-    def from_dict(raw: Mapping[str, Any], source: str = "--layout") -> "Layout":
+    def from_dict(raw: Mapping[str, Any], source: str = "layout") -> "Layout":
         """Strict: raises InputError on an unknown, missing or wrongly typed key."""
         check_keys(raw, {"scale": str, "note": str, "rows": list | tuple}, source)
         if (raw["note"] == "") != (raw["scale"] == PAPER_SCALE):
@@ -37,7 +37,7 @@ class Layout:
         )
 
     @staticmethod
-    def from_json(text: str, source: str = "--layout") -> "Layout":
+    def from_json(text: str, source: str = "layout") -> "Layout":
         try:
             return Layout.from_dict(json.loads(text), source)
         except json.JSONDecodeError as error:
