@@ -25,6 +25,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
+    write_plans(workflow)
     print(cost.announcement(CONFIG, jobs_to_run(workflow)), file=sys.stderr)
 
 

@@ -18,8 +18,7 @@ OPTIONS = {
     "file": "one raw file of the data set (default: all)",
     "spec": "the resolved specification as JSON (default: from the configuration)",
     "settings": "the analysis' settings as JSON (default: from the configuration)",
-    "layout": "rows and scale as JSON (default: from the configuration)",
-    "inputs": "the files to draw from, with --layout or --spec",
+    "plan": "the file with rows and inputs that the workflow writes (default: from the configuration)",
     "data": "the data set's HDF5 file (default: data/<dataset>.h5)",
     "model": "the model file (default: <results>/models/<run>.h5)",
     "classifier": "the classifier file (default: <results>/classifiers/<dataset>.h5)",
@@ -60,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         for name, description in positional.items():
             command.add_argument(name, help=description)
         for option in options:
-            command.add_argument(f"--{option}", help=OPTIONS[option], nargs="+" if option == "inputs" else None)
+            command.add_argument(f"--{option}", help=OPTIONS[option])
         command.set_defaults(stage=function)
 
     run = "e.g. mnist-mem_vae-k1-s0"
@@ -68,15 +67,15 @@ def _parser() -> argparse.ArgumentParser:
     stage(stages.prepare, "spec", "output", dataset="e.g. mnist")
     stage(stages.train, "spec", "data", "output", run=run)
     stage(stages.classifier, "settings", "data", "output", dataset="e.g. mnist")
-    stage(stages.parameters, "spec", "output")
+    stage(stages.parameters, "plan", "output")
     for analysis in (stages.likelihood, stages.generation, stages.detail, stages.slots, stages.probing):
         stage(analysis, "settings", "model", "data", "output", run=run)
     stage(stages.imputation, "settings", "model", "data", "classifier", "output", run=run)
-    stage(stages.table, "layout", "inputs", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
-    stage(stages.figure, "layout", "inputs", "output", name=", ".join(targets.FIGURES))
-    stage(stages.scorecard, "layout", "inputs", "paper", "output", name=" or ".join(targets.SCORECARDS))
-    stage(stages.page, "spec", "inputs", "paper", "output")
-    stage(stages.archive, "spec", "paper", "output")
+    stage(stages.table, "plan", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
+    stage(stages.figure, "plan", "output", name=", ".join(targets.FIGURES))
+    stage(stages.scorecard, "plan", "paper", "output", name=" or ".join(targets.SCORECARDS))
+    stage(stages.page, "plan", "paper", "output")
+    stage(stages.archive, "plan", "paper", "output")
     stage(stages.redraw, "output", archive="e.g. results/archive.zip")
     stage(stages.cost, target="e.g. figures/fig7.png")
     for name in ("table", "scorecard", "page", "archive"):

@@ -36,7 +36,7 @@ STAGES = {
     "imputation": 2,
     "probing": 1,
     "table": 2,
-    "figure": 2,
+    "figure": 3,
     "page": 2,
     "archive": 1,
 }
@@ -148,6 +148,8 @@ class Config:
         self.replace: dict[str, str | None] = overrides.get("replace", {})
         self.epochs: dict[str, int] = overrides.get("epochs", {})
         self.data_folder: str = raw.get("data_folder", "")
+        self._specs: dict[str, RunSpec] = {}
+        self._rows: dict[str, list[Row]] = {}
         self._check_references()
 
     # ---- paths ----------------------------------------------------------------------------------------------------
@@ -166,15 +168,10 @@ class Config:
 
     def rows(self, *groups: str) -> list[Row]:
         """The table rows of some groups of `runs`, in the config's order."""
-        rows = []
         for group in groups:
-            for entry in self.groups[group]:
-                here = self.dataset_here(entry["dataset"])
-                names = [f"{here}-{entry['model']}-k{entry['k']}-s{seed}" for seed in self.seeds] if here else []
-                title = self.datasets[here or entry["dataset"]]["title"]
-                model = self.models[entry["model"]]["title"]
-                rows.append(Row(entry["dataset"], entry["model"], entry["k"], model, title, tuple(names)))
-        return rows
+            if group not in self._rows:
+                self._rows[group] = [self._row(entry) for entry in self.groups[group]]
+        return [row for group in groups for row in self._rows[group]]
 
     def runs(self, *groups: str) -> list[str]:
         """The names of the runs of some groups, each once."""
@@ -194,7 +191,34 @@ class Config:
         return [found[model] for model in wanted]
 
     def spec(self, run: str) -> RunSpec:
-        """The resolved specification of a run such as `mnist-mem_vae-k1-s0`."""
+        """The resolved specification of a run such as `mnist-mem_vae-k1-s0`.
+
+        Resolved once: a plan asks for it several times for each job.
+        """
+        if run not in self._specs:
+            self._specs[run] = self._resolved(run)
+        return self._specs[run]
+
+    def export_environment(self) -> None:
+        """What the workflow's jobs inherit: this environment's python first in PATH, and the user's data folder."""
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        if self.data_folder:
+            os.environ["MEMVAE_DATA_FOLDER"] = str(Path(self.data_folder).expanduser().resolve())
+
+    def scale_note(self) -> str:
+        """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
+        if self.scale == PAPER:
+            return ""
+        return f"scale={self.scale}: {self.title}; not the paper's schedule"
+
+    def _row(self, entry: dict[str, Any]) -> Row:
+        here = self.dataset_here(entry["dataset"])
+        names = [f"{here}-{entry['model']}-k{entry['k']}-s{seed}" for seed in self.seeds] if here else []
+        title = self.datasets[here or entry["dataset"]]["title"]
+        model = self.models[entry["model"]]["title"]
+        return Row(entry["dataset"], entry["model"], entry["k"], model, title, tuple(names))
+
+    def _resolved(self, run: str) -> RunSpec:
         match = RUN_NAME.fullmatch(run)
         if not match:
             raise InputError(f"run: found {run!r}, expected <dataset>-<model>-k<K>-s<seed>, e.g. mnist-mem_vae-k1-s0")
@@ -228,18 +252,6 @@ class Config:
         spec = _strict(RunSpec, raw, f"run {run}")
         _check_spec(spec)
         return spec
-
-    def export_environment(self) -> None:
-        """What the workflow's jobs inherit: this environment's python first in PATH, and the user's data folder."""
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        if self.data_folder:
-            os.environ["MEMVAE_DATA_FOLDER"] = str(Path(self.data_folder).expanduser().resolve())
-
-    def scale_note(self) -> str:
-        """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
-        if self.scale == PAPER:
-            return ""
-        return f"scale={self.scale}: {self.title}; not the paper's schedule"
 
     def _check_references(self) -> None:
         for group, entries in self.groups.items():

@@ -98,7 +98,7 @@ def parameters(arguments: Arguments) -> None:
 
     from memvae.evaluation.parameters import count_parameters
 
-    rows = _json(arguments.spec, "--spec") if arguments.spec else targets.parameter_rows(_config(arguments))
+    (rows,) = _told(arguments, targets.PARAMETERS, "rows")
     networks = [configuration.network_from(row["network"]) for row in rows]
     counts = np.array([count_parameters(network) for network in networks], dtype=np.int64)
     output = arguments.output or targets.parameters_file(_config(arguments))
@@ -231,7 +231,7 @@ def table(arguments: Arguments) -> None:
     from memvae.report import tables
 
     output = _report_output(arguments, f"tables/{arguments.name}.csv")
-    layout, inputs = _layout(arguments, arguments.name)
+    layout, inputs = _drawn_from(arguments)
     tables.write(arguments.name.removesuffix("_extended"), layout, inputs, Path(arguments.paper), output)
 
 
@@ -240,7 +240,7 @@ def figure(arguments: Arguments) -> None:
     from memvae.report import figures
 
     output = Path(arguments.output or f"{_config(arguments).figures}/{arguments.name}.png")
-    layout, inputs = _layout(arguments, arguments.name)
+    layout, inputs = _drawn_from(arguments)
     figures.write(arguments.name, layout, inputs, output)
 
 
@@ -251,7 +251,7 @@ def scorecard(arguments: Arguments) -> None:
     if arguments.name not in targets.SCORECARDS:
         raise InputError(f"scorecard: found {arguments.name!r}, expected one of {', '.join(targets.SCORECARDS)}")
     output = _report_output(arguments, f"{arguments.name}.csv")
-    layout, inputs = _layout(arguments, arguments.name)
+    layout, inputs = _drawn_from(arguments)
     card.write(layout, inputs, Path(arguments.paper), output)
 
 
@@ -259,11 +259,7 @@ def page(arguments: Arguments) -> None:
     """write the page of results: every table and figure beside the paper's claims"""
     from memvae.report import page as results
 
-    if arguments.spec:
-        spec, inputs = _json(arguments.spec, "--spec"), arguments.inputs
-    else:
-        config = _config(arguments)
-        spec, inputs = targets.page(config), targets.page_inputs(config)
+    spec, inputs = _told(arguments, "page", "page", "inputs")
     results.write(spec, [Path(path) for path in inputs], Path(arguments.paper), Path(arguments.output or targets.PAGE))
 
 
@@ -271,9 +267,9 @@ def archive(arguments: Arguments) -> None:
     """put all that tables, figures and the scorecard are drawn from into one file"""
     from memvae.report import archive as archives
 
-    spec = _json(arguments.spec, "--spec") if arguments.spec else targets.archive_spec(_config(arguments))
+    scale, drawn = _told(arguments, targets.ARCHIVE, "scale", "targets")
     output = _report_output(arguments, "archive.zip")
-    archives.write(spec["scale"], spec["targets"], Path(arguments.paper), output)
+    archives.write(scale, drawn, Path(arguments.paper), output)
     say(f"archive: wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -385,11 +381,25 @@ def _settings(arguments: Arguments, analysis: str, dataset: str) -> dict[str, An
     return targets.settings(_config(arguments), analysis, dataset)
 
 
-def _layout(arguments: Arguments, target: str) -> tuple[dict[str, Any], list[Path]]:
-    if arguments.layout:
-        return _json(arguments.layout, "--layout"), [Path(path) for path in arguments.inputs]
-    config = _config(arguments)
-    return targets.layout(config, target), [Path(path) for path in targets.inputs(config, target)]
+def _drawn_from(arguments: Arguments) -> tuple[dict[str, Any], list[Path]]:
+    """Layout and inputs of a table, a figure or a scorecard."""
+    layout, inputs = _told(arguments, arguments.name, "layout", "inputs")
+    return layout, [Path(path) for path in inputs]
+
+
+def _told(arguments: Arguments, target: str, *keys: str) -> list[Any]:
+    """Entries of `targets.told`, from the file that the workflow wrote or from the configuration."""
+    if not arguments.plan:
+        told = targets.told(_config(arguments), target)
+        return [told[key] for key in keys]
+    expected = "expected the file that snakemake writes when it starts; leave --plan out to use the configuration"
+    try:
+        told = json.loads(Path(arguments.plan).read_text())
+        return [told[key] for key in keys]
+    except FileNotFoundError:
+        raise InputError(f"{arguments.plan}: not found; {expected}") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{arguments.plan}: found no plan of {target} ({error}); {expected}") from None
 
 
 def _json(text: str, option: str) -> Any:

@@ -17,7 +17,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -48,6 +48,11 @@ class Stored:
     def group(self, name: str) -> dict[str, np.ndarray]:
         """The arrays below `name/`, without that prefix."""
         return {key[len(name) + 1 :]: value for key, value in self.arrays.items() if key.startswith(name + "/")}
+
+    def without(self, name: str) -> "Stored":
+        """The same without the arrays below `name/`."""
+        arrays = {key: value for key, value in self.arrays.items() if not key.startswith(name + "/")}
+        return replace(self, arrays=arrays)
 
 
 def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, Any], compress: bool = True) -> None:

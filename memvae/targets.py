@@ -4,6 +4,8 @@ Standard library only: Snakemake imports this at every dry run.
 """
 
 import dataclasses
+import hashlib
+import json
 from typing import Any
 
 from memvae import cost
@@ -14,6 +16,7 @@ FIGURES = ("fig6", "fig7", "fig8", "training")
 EXTENDED = "likelihood_extended"
 SCORECARDS = ("scorecard", "scorecard_extended")
 PAGE, PAGE_TABLES = "docs/results.md", ("claims.csv", "curves.csv", "provenance.csv")
+ARCHIVE, PARAMETERS = "archive", "parameters"
 PAPER_VALUES = "config/paper.yaml"
 TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
 
@@ -75,7 +78,7 @@ def rows(config: Config, target: str) -> list[Row]:
 
 def layout(config: Config, target: str) -> dict[str, Any]:
     """What a table or figure is told beside its input files."""
-    facts = [dataclasses.asdict(row) for row in rows(config, target)]
+    facts = [dict(vars(row)) for row in rows(config, target)]
     return {"scale": config.scale, "note": config.scale_note(), "rows": facts}
 
 
@@ -104,9 +107,28 @@ def drawn(config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def archive_spec(config: Config) -> dict[str, Any]:
-    """All that an archive is told: the scale and what draws each target."""
-    return {"scale": config.scale, "targets": drawn(config)}
+def told(config: Config, target: str) -> dict[str, Any]:
+    """All that the job of a target is told, which grows with the number of runs.
+
+    target: a table, a figure, a scorecard, "page", "archive" or "parameters".
+    """
+    if target == PARAMETERS:
+        return {"rows": parameter_rows(config)}
+    if target == ARCHIVE:
+        return {"scale": config.scale, "targets": drawn(config)}
+    if target == "page":
+        return {"page": page(config), "inputs": page_inputs(config)}
+    return {"layout": layout(config, target), "inputs": inputs(config, target)}
+
+
+def plan_file(config: Config, target: str) -> tuple[str, str]:
+    """The file that a job of the workflow finds what it is told in: its path, and its text, JSON.
+
+    A file, for a command line holds some hundred runs. The path names the content: another content is another file, a
+    changed parameter of the job, so the target is made again.
+    """
+    text = json.dumps(told(config, target), sort_keys=True)
+    return f"{config.results}/plan/{target}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json", text
 
 
 def drawn_from(config: Config) -> list[str]:

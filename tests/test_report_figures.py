@@ -156,6 +156,38 @@ def test_training_has_a_panel_per_data_set_and_lines_per_run(tmp_path: Path, dra
     assert labels == ["VAE, K = 1", "MEM-VAE, K = 5", "test images", "training images"]
 
 
+def test_training_of_many_seeds_shows_their_mean_and_a_band_of_one_standard_deviation(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    row = synthetic.row("vae", seeds=figures.CURVES + 1)
+    files = [synthetic.model(tmp_path, run, -90 - seed) for seed, run in enumerate(row["runs"])]
+    figures.write("training", synthetic.layout(row), files, tmp_path / "training.png")
+    (axes,) = drawn[0].axes
+    curves = np.stack([store.read(file, "model").arrays["curves/test_bound"] for file in files])
+    assert len(axes.lines) == 2  # test and training images
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), curves.mean(axis=0))
+    (band,) = axes.collections
+    (last,) = {y for x, y in band.get_paths()[0].vertices if x == 40 and y > curves.mean(axis=0)[-1]}
+    assert last == pytest.approx(curves.mean(axis=0)[-1] + curves.std(axis=0, ddof=1)[-1])
+
+
+def test_training_of_many_models_names_those_with_the_highest_last_bound(tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = [synthetic.row("mem_vae", k=k) for k in range(1, figures.NAMED + 2)]
+    files = [synthetic.model(tmp_path, row["runs"][0], -90 + row["k"]) for row in rows]
+    figures.write("training", synthetic.layout(*rows), files, tmp_path / "training.png")
+    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    best = [f"MEM-VAE, K = {k}" for k in range(figures.NAMED + 2 - len(style.COLOURS), figures.NAMED + 2)]
+    assert labels == [*best, "test images", "training images", "others, test images"]
+    assert any("the other 8 models" in text for text in texts(drawn[0]))
+
+
+def test_seeds_with_other_epochs_are_not_averaged(tmp_path: Path) -> None:
+    row = synthetic.row("vae", seeds=figures.CURVES + 1)
+    files = [synthetic.model(tmp_path, run, epochs=44 if seed == 3 else 40) for seed, run in enumerate(row["runs"])]
+    with pytest.raises(InputError, match=f"{row['runs'][3]}.*other epochs"):
+        figures.write("training", synthetic.layout(row), files, tmp_path / "training.png")
+
+
 def test_training_tells_models_apart_without_colour(tmp_path: Path, drawn: list[Figure]) -> None:
     layout, files = inputs(tmp_path, "training")
     figures.write("training", layout, files, tmp_path / "training.png")

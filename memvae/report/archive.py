@@ -116,14 +116,13 @@ def _member(path: Path) -> tuple[str, bytes]:
 
 def _without_weights(stored: store.Stored) -> bytes:
     """The file of a model with its attributes and without its weights; `model_sha256` names the model."""
-    arrays = {name: value for name, value in stored.arrays.items() if not name.startswith("weights/")}
     attributes = dict(stored.attributes)
     kind = attributes.pop("format").removeprefix("memvae/")
     del attributes["format_version"]
     attributes |= {"model_sha256": attributes.pop("sha256"), "weights_left_out": True}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / stored.path.name
-        store.write(path, kind, arrays, attributes)
+        store.write(path, kind, stored.without("weights").arrays, attributes)
         return path.read_bytes()
 
 

@@ -21,6 +21,9 @@ from memvae.report.origin import facts
 from memvae.report.slot_tables import PAPER_MODEL, ordinal
 
 FIGURE8_NOISE = "left_half"
+CURVES = 28  # learning curves of a figure; of more runs, seeds are averaged
+NAMED = 14  # rows of its legend; of more, the best are named, as many as there are colours
+OTHERS: Any = {"color": "#BBBBBB", "linewidth": 0.4, "zorder": 1}
 TRAIN: Any = {"linewidth": 0.6, "markersize": 2.8, "markerfacecolor": "white", "markeredgewidth": 0.6}
 LEGEND: Any = {"frameon": False, "handlelength": 3.0, "columnspacing": 1.2, "borderpad": 0, "labelspacing": 0.3}
 
@@ -114,15 +117,16 @@ def imputed(
 
 @dataclass(frozen=True)
 class Curve:
-    """One run's learning curve, nats per image."""
+    """The learning curve of a run, or the mean over a row's seeds, nats per image."""
 
-    label: str
+    label: str  # empty: one of the others, grey and thin
     colour: str
     marker: str
     line: Any  # a matplotlib line style
     epochs: np.ndarray  # [P]
     test: np.ndarray  # [P]
     train: np.ndarray  # [P]
+    test_sd: np.ndarray | None = None  # [P]: over seeds
 
 
 def learning_curves(panels: Mapping[str, Sequence[Curve]], note: str = "") -> Figure:
@@ -137,10 +141,16 @@ def learning_curves(panels: Mapping[str, Sequence[Curve]], note: str = "") -> Fi
     for place, (title, curves) in enumerate(panels.items()):
         axes = canvas.axes(left + place * (width + between), foot, width, height)
         for curve in curves:
+            if not curve.label:
+                axes.plot(curve.epochs, curve.test, **OTHERS)
+                continue
             every = max(1, len(curve.epochs) // 8)
             common: Any = {"color": curve.colour, "linestyle": curve.line, "marker": curve.marker}
             axes.plot(curve.epochs, curve.test, markevery=(every // 2, every), **common)
             axes.plot(curve.epochs, curve.train, markevery=(every // 2, every), **common, **TRAIN)
+            if curve.test_sd is not None:
+                band = (curve.test - curve.test_sd, curve.test + curve.test_sd)
+                axes.fill_between(curve.epochs, *band, color=curve.colour, alpha=0.2, linewidth=0)
         axes.set(title=title, xlabel="epoch", ylabel="" if place else "bound, nats per image", ylim=_limits(curves))
         axes.set_xlim(left=0)
         axes.grid(alpha=0.25, linewidth=0.4)
@@ -200,28 +210,60 @@ def _imputed(title: str, file: RunFile, competitor: RunFile) -> Imputed:
 
 def _training(layout: Layout, files: Files) -> Figure:
     rows = _made(files, layout, "model")
-    models = list(dict.fromkeys(row.model for row, _ in rows))
-    samples = sorted({row.k for row, _ in rows})
+    everything = [file for _, found in rows for file in found]
+    for file in everything:
+        if not file.array("curves/test_epoch").size:
+            raise InputError(f"{file.path}: its learning curve is empty; delete it and train again")
+    named = [row for row, _ in (rows if len(rows) <= NAMED else _best(rows))]
+    models = list(dict.fromkeys(row.model for row in named))
+    samples = sorted({row.k for row in named})
+    averaged = len(everything) > CURVES
     panels: dict[str, list[Curve]] = {}
     for row, found in rows:
-        place = models.index(row.model)
-        label = row.title + (f", K = {row.k}" if len(samples) > 1 else "")
-        for file in found:
-            if not file.array("curves/test_epoch").size:
-                raise InputError(f"{file.path}: its learning curve is empty; delete it and train again")
-            panels.setdefault(row.dataset, []).append(
-                Curve(
-                    label=label,
-                    colour=style.COLOURS[place % len(style.COLOURS)],
-                    marker=style.MARKERS[place % len(style.MARKERS)],
-                    line=("-", "--", "-.", ":")[samples.index(row.k) % 4],
-                    epochs=file.array("curves/test_epoch"),
-                    test=file.array("curves/test_bound"),
-                    train=file.array("curves/train_bound_collected"),
-                )
+        look = {"label": "", "colour": "", "marker": "", "line": ""}
+        if row in named:
+            place = models.index(row.model)
+            look = {
+                "label": row.title + (f", K = {row.k}" if len(samples) > 1 else ""),
+                "colour": style.COLOURS[place % len(style.COLOURS)],
+                "marker": style.MARKERS[place % len(style.MARKERS)],
+                "line": ("-", "--", "-.", ":")[samples.index(row.k) % 4],
+            }
+        for seeds in [found] if averaged else [[file] for file in found]:
+            panels.setdefault(row.dataset, []).append(_curve(seeds, look))
+    said = ["bounds with the K of the training"]
+    if averaged and any(len(found) > 1 for _, found in rows):
+        said.append("means over seeds, with one standard deviation of test images' as a band")
+    if len(named) < len(rows):
+        said.append(f"named: the highest last bounds on test images; grey: the other {len(rows) - len(named):,} models")
+    return learning_curves(panels, _note(layout, everything, "; ".join(said)))
+
+
+def _best(rows: list[tuple[Row, list[RunFile]]]) -> list[tuple[Row, list[RunFile]]]:
+    """Of each data set the rows whose bound on test images ends highest; as many rows in all as there are colours."""
+    panels: dict[str, list[tuple[Row, list[RunFile]]]] = {}
+    for row, found in rows:
+        panels.setdefault(row.dataset, []).append((row, found))
+    each = max(1, len(style.COLOURS) // len(panels))
+
+    def last(pair: tuple[Row, list[RunFile]]) -> float:
+        return -float(np.mean([file.array("curves/test_bound")[-1] for file in pair[1]]))
+
+    return [pair for pairs in panels.values() for pair in sorted(pairs, key=last)[:each]]
+
+
+def _curve(seeds: list[RunFile], look: Mapping[str, str]) -> Curve:
+    """The mean over some seeds' files. Raises InputError when their curves differ in their epochs."""
+    epochs = seeds[0].array("curves/test_epoch")
+    for file in seeds:
+        if not np.array_equal(file.array("curves/test_epoch"), epochs):
+            raise InputError(
+                f"{file.path}: its curve has other epochs than {seeds[0].path}; delete one and train again"
             )
-    everything = [file for _, found in rows for file in found]
-    return learning_curves(panels, _note(layout, everything, "bounds with the K of the training"))
+    test = np.stack([file.array("curves/test_bound") for file in seeds])  # [seeds, P]
+    train = np.stack([file.array("curves/train_bound_collected") for file in seeds])
+    sd = test.std(axis=0, ddof=1) if len(seeds) > 1 else None
+    return Curve(**look, epochs=epochs, test=test.mean(axis=0), train=train.mean(axis=0), test_sd=sd)
 
 
 def _made(files: Files, layout: Layout, kind: str) -> list[tuple[Row, list[RunFile]]]:
@@ -250,9 +292,10 @@ def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
 def _legend(curves: Sequence[Curve]) -> list[Line2D]:
     """One entry per model and K (not per seed), and how test and training images differ."""
     entries: dict[str, Line2D] = {}
-    for curve in curves:
+    for curve in (curve for curve in curves if curve.label):
         line = Line2D([], [], color=curve.colour, linestyle=curve.line, marker=curve.marker, label=curve.label)
         entries.setdefault(curve.label, line)
     grey: Any = {"color": "#555555", "marker": "o"}
     kinds = [Line2D([], [], **grey, label="test images"), Line2D([], [], **grey, **TRAIN, label="training images")]
-    return [*entries.values(), *kinds]
+    others = [] if all(curve.label for curve in curves) else [Line2D([], [], **OTHERS, label="others, test images")]
+    return [*entries.values(), *kinds, *others]

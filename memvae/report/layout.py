@@ -24,7 +24,7 @@ class Layout:
     rows: tuple[Row, ...]
 
     @staticmethod
-    def from_dict(raw: Mapping[str, Any], source: str = "--layout") -> "Layout":
+    def from_dict(raw: Mapping[str, Any], source: str = "layout") -> "Layout":
         """Strict: raises InputError on an unknown, missing or wrongly typed key."""
         check_keys(raw, {"scale": str, "note": str, "rows": list | tuple}, source)
         if (raw["note"] == "") != (raw["scale"] == PAPER_SCALE):
@@ -37,7 +37,7 @@ class Layout:
         )
 
     @staticmethod
-    def from_json(text: str, source: str = "--layout") -> "Layout":
+    def from_json(text: str, source: str = "layout") -> "Layout":
         try:
             return Layout.from_dict(json.loads(text), source)
         except json.JSONDecodeError as error:
@@ -111,14 +111,14 @@ class Files:
     """Input files by kind (`analysis/slots`, `model`, ...) and by the run in their `spec` attribute."""
 
     def __init__(self, inputs: Iterable[Path | str], kind: str):
-        """Reads all inputs (`kind` may be a prefix, as `analysis`).
+        """Reads all inputs (`kind` may be a prefix, as `analysis`). Of a model the weights, 6 MB, are not kept.
 
         Raises InputError on a missing, damaged or foreign file, or two files of one run.
         """
         self._by_run: dict[tuple[str, str], RunFile] = {}
         self.parameters: store.Stored | None = None  # counts of all models: belongs to no run
         for path in inputs:
-            stored = store.read(path, kind)
+            stored = store.read(path, kind).without("weights")
             found = str(stored.attributes["format"]).removeprefix("memvae/")
             if found == "analysis/parameters":
                 self.parameters = stored

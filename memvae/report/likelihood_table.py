@@ -9,6 +9,8 @@ from memvae.report.origin import comparable, facts, facts_columns, notes
 from memvae.report.paper import Paper, run_key
 from memvae.report.render import NOT_RUN, Section, Table, number
 
+PAGE = 40  # rows of a section that fit a page
+
 
 def build(layout: Layout, files: Files, printed: Paper) -> Table:
     """Test log-likelihood of every row, the parts of L_1, and the differences between models, nats per image."""
@@ -50,11 +52,15 @@ def build(layout: Layout, files: Files, printed: Paper) -> Table:
             }
         )
     gap_cells, gap_rows = _gaps(layout, rows, printed)
-    sections = [Section("log-likelihood", values)]
-    if parts:
-        sections.append(Section("the one-sample bound and its parts", parts))
-    if gap_rows:
-        sections.append(Section("gain of memory, over the same test images", gap_rows))
+    sections = [
+        Section(title, records, long=len(records) > PAGE)
+        for title, records in (
+            ("log-likelihood", values),
+            ("the one-sample bound and its parts", parts),
+            ("gain of memory, over the same test images", gap_rows),
+        )
+        if records
+    ]
     done = [(found, result) for _, found, result in results if result]
     data = facts(file for found, _ in done for file in found)
     spans = dict.fromkeys(f"{f[0].data} K = {r.samples:,} on {r.images:,} test images" for f, r in done)
@@ -107,11 +113,12 @@ def _gaps(
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Every model with memory minus every one without, of the same data set and K."""
     cells, rounded = [], []
+    bases: dict[tuple[str, int], list[tuple[Row, list[RunFile]]]] = {}
     for row, found in rows:
-        for base, base_found in rows:
-            pair = found and base_found and found[0].has_memory and not base_found[0].has_memory
-            if not pair or (row.paper_dataset, row.k) != (base.paper_dataset, base.k):
-                continue
+        if found and not found[0].has_memory:
+            bases.setdefault((row.paper_dataset, row.k), []).append((row, found))
+    for row, found in (pair for pair in rows if pair[1] and pair[1][0].has_memory):
+        for base, base_found in bases.get((row.paper_dataset, row.k), []):
             result = measures.gap(found, base_found)
             values = [printed.value("likelihood", run_key(one), "log_likelihood") for one in (row, base)]
             theirs = values[0] - values[1] if values[0] is not None and values[1] is not None else None

@@ -115,9 +115,11 @@ def minutes(rule):
     return runtime
 
 
-def layout(target):
-    """What a table or figure is told beside its inputs, JSON."""
-    return json.dumps(targets.layout(CONFIG, target), sort_keys=True)
+def plan(target):
+    """Path of the file that tells the job of `target` its rows and inputs; `write_plans` writes it."""
+    path, text = targets.plan_file(CONFIG, target)
+    PLANS[path] = text
+    return path
 
 
 def threads():
@@ -133,10 +135,19 @@ def jobs_to_run(workflow):
     return [(job.rule.name, dict(job.wildcards_dict)) for job in workflow.dag.needrun_jobs()]
 
 
+def write_plans(workflow):
+    """The plan of every job that is about to run and has one."""
+    for job in workflow.dag.needrun_jobs():
+        if path := job.params.get("plan"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(PLANS[path])
+
+
 CONFIG = configured()
 VERSIONS = configuration.STAGES
 GPU = int(os.getenv("MEMVAE_DEVICE", "cuda" if shutil.which("nvidia-smi") else "cpu") == "cuda")
 THREADS = threads()
+PLANS = {}  # path -> text
 CONFIG.export_environment()
 
 

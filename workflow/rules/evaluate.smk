@@ -70,7 +70,7 @@ rule parameters:
         mem_mb=memory("parameters"),
         runtime=minutes("parameters"),
     params:
-        networks=json.dumps(targets.parameter_rows(CONFIG), sort_keys=True),
+        plan=plan("parameters"),
         version=VERSIONS["parameters"],
     shell:
-        "python -m memvae parameters --spec {params.networks:q} --output {output:q} 2> {log:q}"
+        "python -m memvae parameters --plan {params.plan:q} --output {output:q} 2> {log:q}"

@@ -1,4 +1,5 @@
 # Tables, figures and the scorecard: drawn from HDF5 files alone, without torch; and all those files as one archive.
+# `params.plan` names the file with the rows and the inputs: of a thousand runs they are too long for a command line.
 
 for table in (*targets.TABLES, targets.EXTENDED):
 
@@ -24,11 +25,11 @@ for table in (*targets.TABLES, targets.EXTENDED):
             runtime=minutes("table"),
         params:
             table=table,
-            layout=layout(table),
+            plan=plan(table),
             version=VERSIONS["table"],
         shell:
-            "python -m memvae table {params.table} --layout {params.layout:q} --inputs {input.analyses:q} "
-            "--paper {input.paper:q} --output {output.csv:q} 2> {log:q}"
+            "python -m memvae table {params.table} --plan {params.plan:q} --paper {input.paper:q} "
+            "--output {output.csv:q} 2> {log:q}"
 
 
 for card in targets.SCORECARDS:
@@ -54,11 +55,11 @@ for card in targets.SCORECARDS:
             runtime=minutes("scorecard"),
         params:
             card=card,
-            layout=layout(card),
+            plan=plan(card),
             version=VERSIONS["table"],
         shell:
-            "python -m memvae scorecard {params.card} --layout {params.layout:q} --inputs {input.analyses:q} "
-            "--paper {input.paper:q} --output {output.csv:q} 2> {log:q}"
+            "python -m memvae scorecard {params.card} --plan {params.plan:q} --paper {input.paper:q} "
+            "--output {output.csv:q} 2> {log:q}"
 
 
 for figure in targets.FIGURES:
@@ -83,10 +84,10 @@ for figure in targets.FIGURES:
             runtime=minutes("figure"),
         params:
             figure=figure,
-            layout=layout(figure),
+            plan=plan(figure),
             version=VERSIONS["figure"],
         shell:
-            "python -m memvae figure {params.figure} --layout {params.layout:q} --inputs {input:q} --output {output.png:q} 2> {log:q}"
+            "python -m memvae figure {params.figure} --plan {params.plan:q} --output {output.png:q} 2> {log:q}"
 
 
 # Written into docs/, so never unless it is asked for.
@@ -108,11 +109,10 @@ rule page:
         mem_mb=memory("page"),
         runtime=minutes("page"),
     params:
-        spec=json.dumps(targets.page(CONFIG), sort_keys=True),
+        plan=plan("page"),
         version=VERSIONS["page"],
     shell:
-        "python -m memvae page --spec {params.spec:q} --inputs {input.files:q} --paper {input.paper:q} "
-        "--output {output.page:q} 2> {log:q}"
+        "python -m memvae page --plan {params.plan:q} --paper {input.paper:q} --output {output.page:q} 2> {log:q}"
 
 
 rule archive:
@@ -132,7 +132,7 @@ rule archive:
         mem_mb=memory("archive"),
         runtime=minutes("archive"),
     params:
-        spec=json.dumps(targets.archive_spec(CONFIG), sort_keys=True),
+        plan=plan("archive"),
         version=VERSIONS["archive"],
     shell:
-        "python -m memvae archive --spec {params.spec:q} --paper {input.paper:q} --output {output:q} 2> {log:q}"
+        "python -m memvae archive --plan {params.plan:q} --paper {input.paper:q} --output {output:q} 2> {log:q}"
