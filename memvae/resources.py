@@ -55,6 +55,7 @@ def measured() -> tuple[Job, ...]:
         )
 
 
+@cache
 def memory_mb(rule: str, attempt: int = 1) -> int:
     """MB of memory: the largest measured peak of the rule, with a margin, once more for every attempt.
 
@@ -71,13 +72,15 @@ def minutes(config: Config, rule: str, wildcards: dict[str, str], attempt: int =
     More with every attempt, but never above MEMVAE_MAX_MINUTES: what a training has not done by then, the next attempt
     goes on with.
     """
-    ratios = [
-        job.cpu_seconds / job.estimated_seconds
-        for job in measured()
-        if job.rule == rule and job.estimated_seconds >= LONG
-    ]
-    estimate = cost.seconds(config, rule, wildcards) * max([1.0, *ratios])
+    estimate = cost.seconds(config, rule, wildcards) * _slower(rule)
     return min(attempt * max(LEAST_MINUTES, math.ceil(TIME_MARGIN * estimate / 60)), _most_minutes())
+
+
+@cache
+def _slower(rule: str) -> float:
+    """How many times its estimate the slowest measured job of the rule took; at least 1."""
+    jobs = [job for job in measured() if job.rule == rule and job.estimated_seconds >= LONG]
+    return max([1.0, *(job.cpu_seconds / job.estimated_seconds for job in jobs)])
 
 
 def _most_minutes() -> int:
