@@ -69,8 +69,8 @@ def test_a_requeued_and_a_cancelled_training_go_on_and_give_the_same_bytes(
     folder = _with_data(tmp_path / "project", finished)
     before = len(slurm.jobs())
     with _started(folder, slurm, _model(RUN), _model(OTHER)) as snakemake:
-        slurm.run("scontrol", "requeue", _running(folder, RUN))
-        slurm.run("scancel", _running(folder, OTHER))
+        slurm.run("scontrol", "requeue", _running(slurm, folder, RUN))
+        slurm.run("scancel", _running(slurm, folder, OTHER))
         assert snakemake.wait(timeout=600) == 0, (folder / "snakemake.txt").read_text()[-4000:]
     for run in (RUN, OTHER):
         assert "continues after epoch" in _log(folder, run).read_text()
@@ -92,12 +92,12 @@ def test_a_workflow_started_again_after_scancel_and_ctrl_c_resumes_to_the_same_b
 ) -> None:
     folder = _with_data(tmp_path / "project", finished)
     with _started(folder, slurm, _model(RUN), "--retries", "0") as snakemake:
-        slurm.run("scancel", _running(folder, RUN))
+        slurm.run("scancel", _running(slurm, folder, RUN))
         assert snakemake.wait(timeout=600) == 1
     assert not (folder / _model(RUN)).exists()
     assert (folder / _model(RUN)).with_suffix(".state.h5").exists()
     with _started(folder, slurm, _model(RUN)) as snakemake:
-        job = _running(folder, RUN)
+        job = _running(slurm, folder, RUN)
         snakemake.send_signal(signal.SIGINT)
         assert snakemake.wait(timeout=600) == 1
     assert next(one for one in slurm.jobs() if one["JobId"] == job)["JobState"] in ("CANCELLED", "COMPLETING")
@@ -111,7 +111,7 @@ def test_two_nodes_never_train_into_one_state(slurm: Slurm, finished: Path, long
     """A job that outlived its snakemake holds the state; another job on another node ends at once and says so."""
     folder = _with_data(tmp_path / "project", finished)
     with _started(folder, slurm, _model(RUN)) as snakemake:
-        orphan = _running(folder, RUN)
+        orphan = _running(slurm, folder, RUN)
         os.killpg(snakemake.pid, signal.SIGKILL)
         snakemake.wait()
     node = next(job for job in slurm.jobs() if job["JobId"] == orphan)["NodeList"]
@@ -177,15 +177,17 @@ class _started:
             self.process.wait()
 
 
-def _running(folder: Path, run: str) -> str:
+def _running(slurm: Slurm, folder: Path, run: str) -> str:
     """The number of the job that trains `run`, once it is in the middle of its training."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         log = _log(folder, run)
         done = re.findall(r"epoch (\d+)/150", log.read_text()) if log.exists() else []
         if done and int(done[-1]) >= 5:
-            assert int(done[-1]) < 140, "the training ended before it could be disturbed"
-            return re.search(r"job (\d+)", _holder(folder, run))[1]
+            number = re.search(r"job (\d+)", _holder(folder, run))[1]
+            if number in {job["JobId"] for job in slurm.jobs() if job["JobState"] == "RUNNING"}:
+                assert int(done[-1]) < 140, "the training ended before it could be disturbed"
+                return number
         time.sleep(0.1)
     raise AssertionError((folder / "snakemake.txt").read_text()[-4000:])
 
