@@ -33,11 +33,13 @@ rule all:
     default_target: True
     input:
         targets.all_files(CONFIG),
+        targets.report_page(CONFIG),
 
 
 rule extended:
     input:
         targets.all_files(CONFIG, extended=True),
+        targets.report_page(CONFIG),
 
 
 rule rulegraph:

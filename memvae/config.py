@@ -37,7 +37,7 @@ STAGES = {
     "probing": 1,
     "table": 2,
     "figure": 3,
-    "page": 2,
+    "page": 3,
     "archive": 1,
 }
 

@@ -259,8 +259,10 @@ def page(arguments: Arguments) -> None:
     """write the page of results: every table and figure beside the paper's claims"""
     from memvae.report import page as results
 
-    spec, inputs = _told(arguments, "page", "page", "inputs")
-    results.write(spec, [Path(path) for path in inputs], Path(arguments.paper), Path(arguments.output or targets.PAGE))
+    output = Path(arguments.output or targets.PAGE)
+    target = targets.REPORT_PAGE if output.suffix == ".html" else "page"
+    spec, inputs = _told(arguments, target, "page", "inputs")
+    results.write(spec, [Path(path) for path in inputs], Path(arguments.paper), output)
 
 
 def archive(arguments: Arguments) -> None:

@@ -16,9 +16,27 @@ FIGURES = ("fig6", "fig7", "fig8", "training")
 EXTENDED = "likelihood_extended"
 SCORECARDS = ("scorecard", "scorecard_extended")
 PAGE, PAGE_TABLES = "docs/results.md", ("claims.csv", "curves.csv", "provenance.csv")
-ARCHIVE, PARAMETERS = "archive", "parameters"
+ARCHIVE, PARAMETERS, REPORT_PAGE = "archive", "parameters", "report_page"
 PAPER_VALUES = "config/paper.yaml"
 TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
+
+# as Snakemake's report lists them
+TITLES = {
+    "table3": "Table 3: parameters",
+    "table4": "Table 4: preferred slots",
+    "slots": "All slots",
+    "likelihood": "Log-likelihood",
+    "detail": "Local detail without memory",
+    "probing": "Classifiers on the features",
+    "imputation": "Missing pixels",
+    EXTENDED: "Log-likelihood, main text too",
+    "fig6": "Figure 6: memory disabled",
+    "fig7": "Figure 7: slots as images",
+    "fig8": "Figure 8: missing halves",
+    "training": "Learning curves",
+    "scorecard": "Scorecard",
+    "scorecard_extended": "Scorecard, main text too",
+}
 
 # table or figure -> the analysis it is drawn from
 ANALYSIS_OF = {
@@ -110,14 +128,14 @@ def drawn(config: Config) -> list[dict[str, Any]]:
 def told(config: Config, target: str) -> dict[str, Any]:
     """All that the job of a target is told, which grows with the number of runs.
 
-    target: a table, a figure, a scorecard, "page", "archive" or "parameters".
+    target: a table, a figure, a scorecard, "page", "report_page", "archive" or "parameters".
     """
     if target == PARAMETERS:
         return {"rows": parameter_rows(config)}
     if target == ARCHIVE:
         return {"scale": config.scale, "targets": drawn(config)}
-    if target == "page":
-        return {"page": page(config), "inputs": page_inputs(config)}
+    if target in ("page", REPORT_PAGE):
+        return {"page": page(config, PAGE if target == "page" else ""), "inputs": page_inputs(config)}
     return {"layout": layout(config, target), "inputs": inputs(config, target)}
 
 
@@ -156,8 +174,16 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
     return [*tables, *figures, *scorecard, *(more if extended else [])]
 
 
-def page(config: Config) -> dict[str, Any]:
-    """What the page of results is told beside its input files: the scale, the rows, and what was left out."""
+def report_page(config: Config) -> str:
+    """The page of results as one HTML file, which Snakemake's report shows."""
+    return f"{config.results}/report/index.html"
+
+
+def page(config: Config, target: str = PAGE) -> dict[str, Any]:
+    """What the page of results is told beside its input files: the scale, the rows, and what was left out.
+
+    target: what Snakemake is asked for when it is written, "" for everything.
+    """
     left_out = {}
     for row in (*(row for row in config.rows("appendix") if not row.runs), *config.rows("extended")):
         reason = (
@@ -170,7 +196,7 @@ def page(config: Config) -> dict[str, Any]:
         "layout": layout(config, "training"),
         "title": config.title,
         "seeds": config.seeds,
-        "command": f"snakemake {PAGE} --config scale={config.scale}{seeds}",
+        "command": " ".join(filter(None, ("snakemake", target, f"--config scale={config.scale}{seeds}"))),
         "not_run": left_out,
     }
 

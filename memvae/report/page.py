@@ -4,7 +4,6 @@ Put together from files that other targets have written; only the claims are com
 """
 
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -14,7 +13,7 @@ from typing import Any
 
 from memvae import store
 from memvae.errors import InputError
-from memvae.report import claims, provenance, render, slot_claims
+from memvae.report import claims, html, provenance, render, slot_claims
 from memvae.report.claims import Claim, Material
 from memvae.report.layout import Files, Layout
 from memvae.report.paper import read_paper
@@ -103,7 +102,8 @@ PARTS = (
 
 
 def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: Path) -> None:
-    """Writes the page to `output`, and the pictures and numbers that it shows into the folder of its name beside it.
+    """Writes the page to `output`: Markdown, with the pictures and numbers that it shows in the folder of its name
+    beside it, or, if `output` ends in `.html`, one file with all of them inside (memvae/report/html.py).
 
     spec: `targets.page`; inputs: HDF5 files of models and analyses, tables as `.md` and `.csv`, figures as `.png`.
     Raises InputError when an input is missing, damaged or foreign.
@@ -116,10 +116,6 @@ def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: 
     material = Material(Layout.from_dict(spec["layout"]), analyses, read_paper(paper))
     judged = {part.title: _judged(part, material) for part in PARTS}
     origin = provenance.table(models, analyses, material.layout)
-    folder = output.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in (*by_kind[".csv"], *by_kind[".png"]):
-        shutil.copyfile(path, folder / path.name)
     numbers = [
         {"claim": claim.title, "verdict": claim.verdict, "quantity": name, "value": value}
         for found in judged.values()
@@ -127,10 +123,19 @@ def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: 
         for name, value in claim.numbers.items()
     ]
     curves = _curves(models, material.layout)
-    for name, table in (("claims", numbers), ("curves", curves), ("provenance", origin.cells)):
-        store.write_text(folder / f"{name}.csv", render.records_csv(table))
+    own = {"claims": numbers, "curves": curves, "provenance": origin.cells}
     texts = {path.stem: path.read_text() for path in by_kind[".md"]} | {"training": markdown(_curve_rows(curves))}
-    store.write_text(output, _page(spec, material, judged, models, texts, origin, folder.name))
+    folder = output.with_suffix("")
+    text = _page(spec, material, judged, models, texts, origin, folder.name)
+    files = {path.name: path.read_bytes() for path in (*by_kind[".csv"], *by_kind[".png"])}
+    files |= {f"{name}.csv": render.records_csv(records).encode() for name, records in own.items()}
+    if output.suffix == ".html":
+        text = html.page(text, {f"{folder.name}/{name}": content for name, content in files.items()})
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    store.write_text(output, text)
 
 
 def _judged(part: Part, material: Material) -> list[Claim]:
@@ -161,8 +166,8 @@ def _page(
         "full memory. Sources: A the paper's appendix, R the authors' rebuttal at ICML, = computed from files that "
         "the authors published; the main text's numbers were not at hand. A verdict is about the models of this "
         "scale; how each is reached stands in [method.md](method.md#the-page-of-results). Numbers in full precision: "
-        f"[claims]({folder}/claims.csv), [scorecard]({folder}/scorecard.csv), [learning curves]({folder}/curves.csv) "
-        "and a `.csv` for each table in the same folder. What could explain the differences from the paper: "
+        f"[claims]({folder}/claims.csv), [scorecard]({folder}/scorecard.csv), [learning curves]({folder}/curves.csv); "
+        "every table is a `.csv` too. What could explain the differences from the paper: "
         "[agreement.md](agreement.md).",
     ]
     if material.stands_in:

@@ -1,5 +1,8 @@
 # Tables, figures and the scorecard: drawn from HDF5 files alone, without torch; and all those files as one archive.
 # `params.plan` names the file with the rows and the inputs: of a thousand runs they are too long for a command line.
+# What is marked with `report` is shown by `snakemake --report report.html`, with its caption from workflow/report/.
+report: "../report/workflow.rst"
+
 
 for table in (*targets.TABLES, targets.EXTENDED):
 
@@ -10,7 +13,12 @@ for table in (*targets.TABLES, targets.EXTENDED):
             analyses=targets.inputs(CONFIG, table),
             paper=targets.PAPER_VALUES,
         output:
-            csv=report(f"<results>/tables/{table}.csv", caption=f"../report/{table}.rst", category="Tables"),
+            csv=report(
+                f"<results>/tables/{table}.csv",
+                caption=f"../report/{table}.rst",
+                category="4. Tables",
+                labels={"result": targets.TITLES[table]},
+            ),
             md=f"<results>/tables/{table}.md",
             tex=f"<results>/tables/{table}.tex",
         log:
@@ -41,7 +49,12 @@ for card in targets.SCORECARDS:
             analyses=targets.inputs(CONFIG, card),
             paper=targets.PAPER_VALUES,
         output:
-            csv=report(f"<results>/{card}.csv", caption="../report/scorecard.rst", category="Scorecard"),
+            csv=report(
+                f"<results>/{card}.csv",
+                caption="../report/scorecard.rst",
+                category="2. Scorecard",
+                labels={"result": targets.TITLES[card]},
+            ),
             md=f"<results>/{card}.md",
         log:
             f"<logs>/scorecard/{card}.log",
@@ -70,7 +83,12 @@ for figure in targets.FIGURES:
         input:
             targets.inputs(CONFIG, figure),
         output:
-            png=report(f"<figures>/{figure}.png", caption=f"../report/{figure}.rst", category="Figures"),
+            png=report(
+                f"<figures>/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category="3. Figures",
+                labels={"result": targets.TITLES[figure]},
+            ),
             pdf=f"<figures>/{figure}.pdf",
         log:
             f"<logs>/figure/{figure}.log",
@@ -88,6 +106,34 @@ for figure in targets.FIGURES:
             version=VERSIONS["figure"],
         shell:
             "python -m memvae figure {params.figure} --plan {params.plan:q} --output {output.png:q} 2> {log:q}"
+
+
+rule report_page:
+    input:
+        files=targets.page_inputs(CONFIG),
+        paper=targets.PAPER_VALUES,
+    output:
+        report(
+            "<results>/report/index.html",
+            caption="../report/report_page.rst",
+            category="1. All results on one page",
+            labels={"result": "Claims, figures, tables"},
+        ),
+    log:
+        "<logs>/report_page.log",
+    benchmark:
+        "<benchmarks>/report_page.tsv"
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("page"),
+        runtime=minutes("page"),
+    params:
+        plan=plan(targets.REPORT_PAGE),
+        version=VERSIONS["page"],
+    shell:
+        "python -m memvae page --plan {params.plan:q} --paper {input.paper:q} --output {output:q} 2> {log:q}"
 
 
 # Written into docs/, so never unless it is asked for.
