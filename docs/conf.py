@@ -33,7 +33,7 @@ def inline_math(translator: HTML5Translator, node: nodes.math) -> None:
 
 
 def block_math(translator: HTML5Translator, node: nodes.math_block) -> None:
-    translator.body.append(f'<div class="math" style="overflow-x: auto">{_mathml(node)}</div>\n')
+    translator.body.append(f'<div class="math" style="overflow-x: auto; padding: .5em 0">{_mathml(node)}</div>\n')
     raise nodes.SkipNode
 
 

@@ -17,6 +17,7 @@ from memvae.errors import InputError
 MEASURED = ROOT / "workflow/measured.csv"
 MEMORY_MARGIN = 1.5  # times the largest measured peak
 SNAKEMAKE_MB = 400  # a job on a cluster is started by two processes of Snakemake, 130 MB each
+MOST_TIMES = 3  # a job that is tried more often, for its run time was too short, needs no more memory
 TIME_MARGIN = 2.0  # times the longest measured time, for a slower machine
 LONG = 60.0  # estimated seconds from which a measured time says how far the estimate is off
 LEAST_MINUTES = 10
@@ -57,12 +58,12 @@ def measured() -> tuple[Job, ...]:
 
 @cache
 def memory_mb(rule: str, attempt: int = 1) -> int:
-    """MB of memory: the largest measured peak of the rule, with a margin, once more for every attempt.
+    """MB of memory: the largest measured peak of the rule, with a margin; twice and three times that when tried again.
 
     The number of samples K changes little: a training with K = 50 took 1,085 MB, with K = 1 up to 1,414 MB.
     """
     peak = max(job.memory_mb for job in measured() if job.rule == rule)
-    return attempt * 500 * math.ceil((MEMORY_MARGIN * peak + SNAKEMAKE_MB) / 500)
+    return min(attempt, MOST_TIMES) * 500 * math.ceil((MEMORY_MARGIN * peak + SNAKEMAKE_MB) / 500)
 
 
 def minutes(config: Config, rule: str, wildcards: dict[str, str], attempt: int = 1) -> int:

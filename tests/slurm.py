@@ -163,7 +163,8 @@ class Slurm:
         (self.folder / "gres.conf").write_text("\n".join(gres) + "\n")
         # The executor plugin takes SLURM_CONF out of the environment of its inner srun; a cluster has it in /etc.
         wrapper = self.folder / "bin/srun"
-        wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+        program = Path(str(shutil.which("sinfo"))).parent / "srun"
+        wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {program} "$@"\n')
         wrapper.chmod(0o755)
 
     def _daemon(self, *command: str) -> None:
