@@ -16,9 +16,9 @@ FIGURES = ("fig6", "fig7", "fig8", "training")
 EXTENDED = "likelihood_extended"
 SCORECARDS = ("scorecard", "scorecard_extended")
 PAGE, PAGE_TABLES = "docs/results.md", ("claims.csv", "curves.csv", "provenance.csv")
-ARCHIVE, PARAMETERS = "archive", "parameters"
+ARCHIVE, PARAMETERS, CHECK = "archive", "parameters", "check"
 PAPER_VALUES = "config/paper.yaml"
-TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
+TABLE_FORMATS, FIGURE_FORMATS, SCORECARD_FORMATS = ("csv", "md", "tex"), ("png", "pdf"), ("csv", "md")
 
 # table or figure -> the analysis it is drawn from
 ANALYSIS_OF = {
@@ -110,12 +110,14 @@ def drawn(config: Config) -> list[dict[str, Any]]:
 def told(config: Config, target: str) -> dict[str, Any]:
     """All that the job of a target is told, which grows with the number of runs.
 
-    target: a table, a figure, a scorecard, "page", "archive" or "parameters".
+    target: a table, a figure, a scorecard, "page", "archive", "parameters" or "check".
     """
     if target == PARAMETERS:
         return {"rows": parameter_rows(config)}
     if target == ARCHIVE:
         return {"scale": config.scale, "targets": drawn(config)}
+    if target == CHECK:
+        return {"not_run": {name: left_out["reason"] for name, left_out in not_run(config).items()}}
     if target == "page":
         return {"page": page(config), "inputs": page_inputs(config)}
     return {"layout": layout(config, target), "inputs": inputs(config, target)}
@@ -150,14 +152,14 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
     """Every table and figure of the appendix; `extended`: the likelihoods of the main text's models too."""
     tables = [f"{config.results}/tables/{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
     figures = [f"{config.figures}/{name}.{kind}" for name in FIGURES for kind in FIGURE_FORMATS]
-    scorecard = [f"{config.results}/scorecard.{kind}" for kind in ("csv", "md")]
+    scorecard = [f"{config.results}/scorecard.{kind}" for kind in SCORECARD_FORMATS]
     more = [f"{config.results}/tables/{EXTENDED}.{kind}" for kind in TABLE_FORMATS]
-    more += [f"{config.results}/scorecard_extended.{kind}" for kind in ("csv", "md")]
+    more += [f"{config.results}/scorecard_extended.{kind}" for kind in SCORECARD_FORMATS]
     return [*tables, *figures, *scorecard, *(more if extended else [])]
 
 
-def page(config: Config) -> dict[str, Any]:
-    """What the page of results is told beside its input files: the scale, the rows, and what was left out."""
+def not_run(config: Config) -> dict[str, dict[str, Any]]:
+    """The paper's rows that the targets of `all_files` do without: the reason, and the hours that a training takes."""
     left_out = {}
     for row in (*(row for row in config.rows("appendix") if not row.runs), *config.rows("extended")):
         reason = (
@@ -165,13 +167,18 @@ def page(config: Config) -> dict[str, Any]:
         )
         name = f"{row.paper_dataset}-{row.model}-k{row.k}"
         left_out[name] = {"reason": reason, "hours": cost.full_training_hours(config.spec(f"{name}-s0"))}
+    return left_out
+
+
+def page(config: Config) -> dict[str, Any]:
+    """What the page of results is told beside its input files: the scale, the rows, and what was left out."""
     seeds = "" if config.seeds == [0] else f" 'seeds={config.seeds}'".replace(", ", ",")
     return {
         "layout": layout(config, "training"),
         "title": config.title,
         "seeds": config.seeds,
         "command": f"snakemake {PAGE} --config scale={config.scale}{seeds}",
-        "not_run": left_out,
+        "not_run": not_run(config),
     }
 
 
