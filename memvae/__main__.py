@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from memvae import __version__
 from memvae import config as configuration
-from memvae import stages, store, targets
 from memvae.errors import InputError
 from memvae.progress import say
 
@@ -34,23 +35,46 @@ FLAGS = {
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    try:
+        parser = _parser()
+    except ModuleNotFoundError as error:  # nothing is installed: the doctor alone runs without numpy and h5py
+        _without_packages(error.name or "")
+    arguments = parser.parse_args()
     try:
         arguments.stage(arguments)
     except InputError as error:
-        for line in str(error).splitlines():
-            say(f"memvae {arguments.command}: {line}")
-        sys.exit(2)
+        _refuse(arguments.command, error)
     except KeyboardInterrupt:
         say(f"memvae {arguments.command}: interrupted; the same command continues")
         sys.exit(130)
 
 
+def _refuse(command: str, error: InputError) -> NoReturn:
+    for line in str(error).splitlines():
+        say(f"memvae {command}: {line}")
+    sys.exit(2)
+
+
+def _without_packages(name: str) -> NoReturn:
+    from memvae import doctor
+
+    if sys.argv[1:2] != ["doctor"]:
+        say(f"memvae: the package {name} is not installed; `python -m memvae doctor` says what is missing")
+        sys.exit(2)
+    try:
+        doctor.tell(None)
+    except InputError as error:
+        _refuse("doctor", error)
+    sys.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
+    from memvae import stages, targets
+
     parser = argparse.ArgumentParser(
         prog="memvae", description="Reproduction of `Learning to Generate with Memory` (ICML 2016), stage by stage."
     )
-    parser.add_argument("--version", action="version", version=store.__version__)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", default=str(configuration.CONFIG), help="the configuration (default: %(default)s)")
@@ -90,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     stage(stages.archive, "plan", "paper", "output")
     stage(stages.redraw, "output", archive="e.g. results/archive.zip")
     stage(stages.trace, flags=("verify", "json"), path="a table, figure, scorecard or HDF5 file, e.g. figures/fig7.png")
+    stage(stages.doctor)
     stage(stages.cost, target="e.g. figures/fig7.png")
     for name in ("table", "scorecard", "page", "archive"):
         commands.choices[name].set_defaults(paper=targets.PAPER_VALUES)

@@ -52,7 +52,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Lineage:
-    """The file asked for and, by path, every file of its lineage; each before those it was made of."""
+    """The file asked for and, by path, every file of its lineage."""
 
     path: str
     nodes: dict[str, Node]

@@ -323,12 +323,26 @@ def trace(arguments: Arguments) -> None:
 
 
 def cost(arguments: Arguments) -> None:
-    """say which jobs a target still needs here, and roughly how long they take"""
-    from memvae import cost as costs
+    """say which jobs a target still needs here, roughly how long they take, and how much disk"""
+    from memvae import forecast
+
+    def load(scale: str) -> configuration.Config:
+        return configuration.load(Path(arguments.config), {"scale": scale}, arguments.configfile)
 
     options = ["--configfile", *map(str, arguments.configfile)] if arguments.configfile else []
     options += ["--config", f"scale={arguments.scale}"] if arguments.scale else []
-    print(costs.describe_target(_config(arguments), arguments.target, options))
+    print(forecast.describe(_config(arguments), arguments.target, options, load))
+
+
+def doctor(arguments: Arguments) -> None:
+    """say what this machine has, what is missing, and what to do; exit code 2 when the demo cannot run"""
+    from memvae import doctor as doctors
+
+    try:
+        config = _config(arguments)
+    except ImportError:
+        config = None
+    doctors.tell(config)
 
 
 # ---- what the stages share -------------------------------------------------------------------------------------------

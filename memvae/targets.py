@@ -65,6 +65,28 @@ def settings(config: Config, analysis: str, dataset: str) -> dict[str, Any]:
     return chosen
 
 
+def files(config: Config, kind: str, name: str) -> list[str]:
+    """The files that a job leaves, with the state of a training. kind, name: as its benchmark file has them."""
+    if kind == "download":
+        return [raw_file(*name.split("-", 1))] if "-" in name else []
+    if kind == "train":
+        return [model_file(config, name), model_file(config, name).replace(".h5", ".state.h5")]
+    if kind == "table":
+        return [f"{config.results}/tables/{name}.{ending}" for ending in TABLE_FORMATS]
+    if kind == "figure":
+        return [f"{config.figures}/{name}.{ending}" for ending in FIGURE_FORMATS]
+    if kind == "scorecard":
+        return [f"{config.results}/{name}.{ending}" for ending in SCORECARD_FORMATS]
+    known = {
+        "prepare": [data_file(name)],
+        "classifier": [classifier_file(config, name)],
+        PARAMETERS: [parameters_file(config)],
+        ARCHIVE: [f"{config.results}/{ARCHIVE}.zip"],
+        "page": [PAGE, *page_files(config)],
+    }
+    return known.get(kind, [analysis_file(config, name, kind)])
+
+
 def rows(config: Config, target: str) -> list[Row]:
     """The rows of a table, a figure or the scorecard."""
     if target in ANALYSIS_OF:

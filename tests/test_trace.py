@@ -69,8 +69,8 @@ def rewrite(path: str, change: Callable[[dict, dict], None]) -> None:
 def test_a_table_leads_to_its_data_in_every_format(folder: Path, ending: str) -> None:
     path = str(Path(TABLE).with_suffix(f".{ending}"))
     found = lineage.trace(path)
-    assert list(found.nodes) == [path, "config/paper.yaml", LIKELIHOOD, MODEL, DATA]
-    assert [node.kind for node in found.nodes.values()] == ["file", "file", "analysis/likelihood", "model", "dataset"]
+    assert list(found.nodes) == [path, "config/paper.yaml", LIKELIHOOD, DATA, MODEL]
+    assert [node.kind for node in found.nodes.values()] == ["file", "file", "analysis/likelihood", "dataset", "model"]
 
 
 @pytest.mark.parametrize("ending", targets.FIGURE_FORMATS)
@@ -103,7 +103,7 @@ def test_the_tree_tells_run_seed_settings_versions_device_and_time_of_each_file_
         assert any(words in line for line in lines), words
     assert sum("| network" in line for line in lines) == 1
     places = [(len(line) - len(line.lstrip())) // 4 for line in lines if line.lstrip().startswith((MODEL, DATA))]
-    assert places == [3, 2, 3] and lines[-1].endswith(f"{DATA}  [as above]")
+    assert places == [2, 2, 3] and lines[-1].endswith(f"{DATA}  [as above]")
 
 
 def test_json_holds_the_same_files_with_their_records(folder: Path) -> None:
