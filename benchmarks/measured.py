@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from memvae import config as configuration
-from memvae import cost
 from memvae.errors import InputError
-from memvae.resources import MEASURED, Job
+from memvae.resources import MEASURED, Job, read_benchmarks
 
 
 def main() -> int:
@@ -36,25 +35,10 @@ def main() -> int:
 
 
 def read(results: Path, overlays: list[Path], machine: str) -> list[Job]:
-    """The jobs of one scale, sorted by rule and name. Raises InputError where there is no benchmark file."""
-    config = configuration.load(overrides={"scale": results.name}, extra=overlays)
-    files = sorted((results / "benchmarks").rglob("*.tsv"))
-    if not files:
+    """The jobs of one scale. Raises InputError where there is no benchmark file."""
+    jobs = read_benchmarks(configuration.load(overrides={"scale": results.name}, extra=overlays), results, machine)
+    if not jobs:
         raise InputError(f"{results}/benchmarks: found no benchmark file; expected those of a finished workflow")
-    jobs = []
-    for path in files:
-        rule = path.relative_to(results / "benchmarks").parts[0].removesuffix(".tsv")
-        wildcards = {"run" if configuration.RUN_NAME.fullmatch(path.stem) else "dataset": path.stem}
-        with open(path, newline="") as file:
-            (row,) = csv.DictReader(file, delimiter="\t")
-        jobs.append(
-            Job(
-                *(rule, path.stem, results.name),
-                *(float(row["s"]), float(row["cpu_time"]), float(row["max_rss"])),
-                round(cost.seconds(config, rule, wildcards), 1),
-                machine,
-            )
-        )
     return jobs
 
 

@@ -1,16 +1,18 @@
 """The command line: one subcommand per stage, which is also a rule of the workflow.
 
-Parses arguments and exits: an expected failure is one line and exit code 2, anything else keeps its traceback.
+Parses arguments and exits: an expected failure is one line (several that are found together: one each) and exit code 2,
+anything else keeps its traceback.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from memvae import __version__
 from memvae import config as configuration
-from memvae import stages, store, targets
 from memvae.errors import InputError
 from memvae.progress import say
 
@@ -23,27 +25,56 @@ OPTIONS = {
     "model": "the model file (default: <results>/models/<run>.h5)",
     "classifier": "the classifier file (default: <results>/classifiers/<dataset>.h5)",
     "paper": "the paper's printed numbers (default: config/paper.yaml)",
+    "scorecard": "the scorecard's csv (default: <results>/scorecard.csv)",
     "output": "the file to write (default: where the workflow has it); of redraw the folder (default: redrawn)",
+}
+FLAGS = {
+    "verify": "compare every recorded checksum with the files as they are now; exit code 2 when one does not hold",
+    "json": "print JSON",
 }
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    try:
+        parser = _parser()
+    except ModuleNotFoundError as error:  # nothing is installed: the doctor alone runs without numpy and h5py
+        _without_packages(error.name or "")
+    arguments = parser.parse_args()
     try:
         arguments.stage(arguments)
     except InputError as error:
-        say(f"memvae {arguments.command}: {error}")
-        sys.exit(2)
+        _refuse(arguments.command, error)
     except KeyboardInterrupt:
         say(f"memvae {arguments.command}: interrupted; the same command continues")
         sys.exit(130)
 
 
+def _refuse(command: str, error: InputError) -> NoReturn:
+    for line in str(error).splitlines():
+        say(f"memvae {command}: {line}")
+    sys.exit(2)
+
+
+def _without_packages(name: str) -> NoReturn:
+    from memvae import doctor
+
+    if sys.argv[1:2] != ["doctor"]:
+        say(f"memvae: the package {name} is not installed; `python -m memvae doctor` says what is missing")
+        sys.exit(2)
+    try:
+        doctor.tell(None)
+    except InputError as error:
+        _refuse("doctor", error)
+    sys.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
+    from memvae import stages, targets
+
     parser = argparse.ArgumentParser(
         prog="memvae", description="Reproduction of `Learning to Generate with Memory` (ICML 2016), stage by stage."
     )
-    parser.add_argument("--version", action="version", version=store.__version__)
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", default=str(configuration.CONFIG), help="the configuration (default: %(default)s)")
@@ -53,13 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--scale", help="paper, long, quick, demo or one of your own (default: the configuration's)")
     common.set_defaults(started=time.time())
 
-    def stage(function: Callable[[argparse.Namespace], None], *options: str, **positional: str) -> None:
+    def stage(
+        function: Callable[[argparse.Namespace], None], *options: str, flags: Sequence[str] = (), **positional: str
+    ) -> None:
         text = (function.__doc__ or "").strip()
         command = commands.add_parser(function.__name__, help=text, description=text, parents=[common])
         for name, description in positional.items():
             command.add_argument(name, help=description)
         for option in options:
             command.add_argument(f"--{option}", help=OPTIONS[option])
+        for flag in flags:
+            command.add_argument(f"--{flag}", help=FLAGS[flag], action="store_true")
         command.set_defaults(stage=function)
 
     run = "e.g. mnist-mem_vae-k1-s0"
@@ -74,9 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     stage(stages.table, "plan", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
     stage(stages.figure, "plan", "output", name=", ".join(targets.FIGURES))
     stage(stages.scorecard, "plan", "paper", "output", name=" or ".join(targets.SCORECARDS))
+    stage(stages.check, "plan", "scorecard")
     stage(stages.page, "plan", "paper", "output")
     stage(stages.archive, "plan", "paper", "output")
     stage(stages.redraw, "output", archive="e.g. results/archive.zip")
+    stage(stages.trace, flags=("verify", "json"), path="a table, figure, scorecard or HDF5 file, e.g. figures/fig7.png")
+    stage(stages.doctor)
     stage(stages.cost, target="e.g. figures/fig7.png")
     for name in ("table", "scorecard", "page", "archive"):
         commands.choices[name].set_defaults(paper=targets.PAPER_VALUES)

@@ -61,7 +61,7 @@ def mode(precision: str, device: torch.device, seconds: float) -> Mode:
     bf16 becomes float32 where the processor has no instructions for it. MEMVAE_COMPILE=always or never overrides the
     choice by length. Raises InputError for another value of it.
     """
-    if precision == "bf16" and not _has_bf16(device):
+    if precision == "bf16" and not has_bf16(device):
         say("precision: this processor has no bf16 instructions; products are in float32")
         precision = "float32"
     wanted = os.environ.get("MEMVAE_COMPILE") or "auto"
@@ -103,9 +103,11 @@ def _take_gpu(count: int) -> int:
     raise AssertionError("the places are endless")
 
 
-@cache
-def _can_compile(kind: str) -> bool:
-    """Whether a function that takes a gradient can be compiled for this kind of device; says what is missing."""
+def compiling_fails(kind: str) -> str:
+    """Why a function that takes a gradient cannot be compiled for this kind of device; empty when it can.
+
+    Tried, since much can be missing: a compiler, Python's headers, a newer torch. Takes seconds.
+    """
 
     def slope(x: torch.Tensor) -> torch.Tensor:
         return torch.autograd.grad((x * x).sum(), x)[0]
@@ -114,12 +116,20 @@ def _can_compile(kind: str) -> bool:
         compiled(slope)(torch.ones(3, device=kind, requires_grad=True))
     except Exception as error:  # no compiler, no headers of Python, an older torch: each raises its own
         reason = next(iter(str(error).split("\n")), "")
-        say(f"compiling does not work here, going on without ({type(error).__name__}: {reason[:150]})")
-        return False
-    return True
+        return f"{type(error).__name__}: {reason[:150]}"
+    return ""
 
 
-def _has_bf16(device: torch.device) -> bool:
+@cache
+def _can_compile(kind: str) -> bool:
+    """Whether work can be compiled; says why not, once."""
+    if reason := compiling_fails(kind):
+        say(f"compiling does not work here, going on without ({reason})")
+    return not reason
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for products in bf16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # of an older torch

@@ -81,20 +81,28 @@ def passing_seconds(network: Network, rows: int) -> float:
 def announcement(config: Config, jobs: Jobs) -> str:
     """What is about to run: scale, data, jobs, rough time; and, for a long one, the shorter scale."""
     jobs = list(jobs)
-    datasets = sorted({config.datasets[name]["title"] for name in _datasets(config, jobs)})
-    lines = [
+    return "\n".join([heading(config, jobs), _rough_time(config, jobs), *advice(config, jobs)])
+
+
+def heading(config: Config, jobs: Jobs) -> str:
+    """Scale, data, seeds and folders."""
+    datasets = sorted({config.datasets[name]["title"] for name in _datasets(config, list(jobs))})
+    return (
         f"memvae: scale={config.scale} ({config.title}); data: {', '.join(datasets) or 'none'}; "
-        f"seeds {', '.join(map(str, config.seeds))}; results in {config.results}/, figures in {config.figures}/",
-        _rough_time(config, jobs),
-    ]
+        f"seeds {', '.join(map(str, config.seeds))}; results in {config.results}/, figures in {config.figures}/"
+    )
+
+
+def advice(config: Config, jobs: Jobs) -> list[str]:
+    """Where there is something to train, the shorter scale."""
     shorter = {"paper": "quick", "long": "quick", "quick": "demo"}.get(config.scale)
-    if shorter and any(rule == "train" for rule, _ in jobs):
-        lines.append(f"memvae: shorter: --config scale={shorter}")
-    return "\n".join(lines)
+    return (
+        [f"memvae: shorter: --config scale={shorter}"] if shorter and any(rule == "train" for rule, _ in jobs) else []
+    )
 
 
-def describe_target(config: Config, target: str, extra: list[str]) -> str:
-    """The announcement for the jobs that `snakemake TARGET` would run now, without running them.
+def planned(target: str, extra: list[str]) -> list[tuple[str, dict[str, str]]]:
+    """(rule, wildcards) of the jobs that `snakemake TARGET` would run now, without running them.
 
     extra: further options of Snakemake. Raises InputError with Snakemake's reason when the target cannot be made.
     """
@@ -107,7 +115,14 @@ def describe_target(config: Config, target: str, extra: list[str]) -> str:
         if ours:
             raise InputError(ours[0].replace("--config scale=", "--scale "))
         raise InputError(f"{target}: snakemake cannot plan it: {' '.join(lines[-3:])[:300]}")
-    return announcement(config, _planned(text))
+    return _planned(text)
+
+
+def readable(time: float) -> str:
+    """Seconds in words."""
+    if time < 90:
+        return f"{time:.0f} s"
+    return f"{time / 60:.0f} min" if time < 5400 else f"{time / 3600:.1f} h"
 
 
 def _compiled(time: float) -> float:
@@ -131,11 +146,11 @@ def _rough_time(config: Config, jobs: list[tuple[str, dict[str, str]]]) -> str:
         return "memvae: nothing to be done"
     times = [seconds(config, rule, wildcards) for rule, wildcards in jobs]
     trainings = [time for (rule, _), time in zip(jobs, times, strict=True) if rule == "train"]
-    text = f"memvae: {len(jobs)} jobs, {len(trainings)} of them trainings; about {_readable(sum(times))} of one core"
+    text = f"memvae: {len(jobs)} jobs, {len(trainings)} of them trainings; about {readable(sum(times))} of one core"
     if sum(times) > 3600:
         gpu = sum(trainings) / FASTER_ON_GPU
         text += (
-            f", the longest job {_readable(max(times))}; the trainings on a GPU perhaps {_readable(gpu)} (not measured)"
+            f", the longest job {readable(max(times))}; the trainings on a GPU perhaps {readable(gpu)} (not measured)"
         )
     return text
 
@@ -152,9 +167,3 @@ def _products(network: Network) -> tuple[float, float]:
     memory = sum(2 * units * slots for units, slots in zip(network.hidden, network.slots, strict=True))
     top = network.hidden[-1] * network.latent
     return 2.0 * (hidden + 2 * top), 2.0 * (hidden + top + memory)
-
-
-def _readable(time: float) -> str:
-    if time < 90:
-        return f"{time:.0f} s"
-    return f"{time / 60:.0f} min" if time < 5400 else f"{time / 3600:.1f} h"

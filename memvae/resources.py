@@ -9,9 +9,10 @@ import math
 import os
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
-from memvae import cost
-from memvae.config import ROOT, Config
+from memvae import cost, targets
+from memvae.config import PAPER, ROOT, RUN_NAME, Config
 from memvae.errors import InputError
 
 MEASURED = ROOT / "workflow/measured.csv"
@@ -25,7 +26,7 @@ LEAST_MINUTES = 10
 
 @dataclass(frozen=True)
 class Job:
-    """One measured job: seconds of the clock and of the processor, peak memory in MB, and what cost.py estimates."""
+    """One measured job: seconds of the clock and of the processor, peak memory in MB, what cost.py estimates, disk."""
 
     rule: str
     name: str  # of the run or the data set
@@ -34,6 +35,7 @@ class Job:
     cpu_seconds: float
     memory_mb: float
     estimated_seconds: float
+    disk_mb: float  # of the files that it wrote and that were there; 0: none was
     machine: str
 
 
@@ -50,10 +52,35 @@ def measured() -> tuple[Job, ...]:
                 cpu_seconds=float(row["cpu_seconds"]),
                 memory_mb=float(row["memory_mb"]),
                 estimated_seconds=float(row["estimated_seconds"]),
+                disk_mb=float(row["disk_mb"]),
                 machine=row["machine"],
             )
             for row in csv.DictReader(file)
         )
+
+
+def read_benchmarks(config: Config, results: Path, machine: str) -> list[Job]:
+    """The jobs of one scale from Snakemake's benchmark files below `results`, sorted by rule and name.
+
+    A job that is not known to the configuration any more is left out.
+    """
+    jobs = []
+    for path in sorted((results / "benchmarks").rglob("*.tsv")):
+        rule = path.relative_to(results / "benchmarks").parts[0].removesuffix(".tsv")
+        wildcards = {"run" if RUN_NAME.fullmatch(path.stem) else "dataset": path.stem}
+        try:
+            estimate = round(cost.seconds(config, rule, wildcards), 1)
+            with open(path, newline="") as file:
+                (row,) = csv.DictReader(file, delimiter="\t")
+            seconds, cpu_seconds, memory = (float(row[column]) for column in ("s", "cpu_time", "max_rss"))
+        except (InputError, KeyError, ValueError):  # another model, or a job too short to be measured (NA)
+            continue
+        root = results.parent if config.scale == PAPER else results.parent.parent
+        files = [root / name for name in targets.files(config, rule, path.stem)]
+        size = sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+        name, disk = path.stem, round(size, 3)
+        jobs.append(Job(rule, name, config.scale, seconds, cpu_seconds, memory, estimate, disk, machine))
+    return jobs
 
 
 @cache

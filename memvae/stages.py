@@ -5,6 +5,7 @@ A stage is a subcommand of the command line and a rule of the workflow. It impor
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def prepare(arguments: Arguments) -> None:
     raw = Path(targets.raw_file(arguments.dataset, ""))
     arrays, attributes = prepared(arguments.dataset, entry, raw)
     output = arguments.output or targets.data_file(arguments.dataset)
-    _write(arguments, output, "dataset", arrays, attributes)
+    _write(arguments, output, "dataset", arrays, attributes, [entry["file"]] if "file" in entry else [])
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ def train(arguments: Arguments) -> None:
     material = loop.TrainingData(data.pixels("train"), data.test_binary, data.sha256)
     trained = loop.train(spec, material, state.path_of(output), device)
     models.save(output, trained, spec, data.sha256, device)
-    store.write_run_json(output, arguments.started, device=_device_name(device))
+    store.write_run_json(output, arguments.started, [data.path], [output], device=_device_name(device))
 
 
 def classifier(arguments: Arguments) -> None:
@@ -88,7 +89,7 @@ def classifier(arguments: Arguments) -> None:
     }
     output = arguments.output or targets.classifier_file(_config(arguments), arguments.dataset)
     arrays = {f"weights/{name}": array(value) for name, value in model.state_dict().items()}
-    _write(arguments, output, "classifier", arrays, attributes)
+    _write(arguments, output, "classifier", arrays, attributes, [data.path])
 
 
 # ---- evaluation ------------------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def parameters(arguments: Arguments) -> None:
     networks = [configuration.network_from(row["network"]) for row in rows]
     counts = np.array([count_parameters(network) for network in networks], dtype=np.int64)
     output = arguments.output or targets.parameters_file(_config(arguments))
-    _write(arguments, output, "analysis/parameters", {"counts": counts}, {"rows": rows, **store.provenance()})
+    _write(arguments, output, "analysis/parameters", {"counts": counts}, {"rows": rows, **store.provenance()}, [])
 
 
 def likelihood(arguments: Arguments) -> None:
@@ -172,8 +173,9 @@ def imputation(arguments: Arguments) -> None:
 
     with _Analysis(arguments) as work:
         settings, spec = work.settings, work.loaded.spec
-        path = arguments.classifier or targets.classifier_file(_config(arguments), spec.dataset)
-        judge = load_classifier(Path(path), work.device)
+        path = Path(arguments.classifier or targets.classifier_file(_config(arguments), spec.dataset))
+        judge = load_classifier(path, work.device)
+        work.inputs.append(path)
         x, labels = work.tensor(work.data.pixels("test")), work.data.labels("test")
         shown = settings["shown"]
         work.arrays |= {"labels": labels, "truth": work.data.pixels("test")[:shown]}
@@ -230,9 +232,11 @@ def table(arguments: Arguments) -> None:
     """render a table as csv, md and tex"""
     from memvae.report import tables
 
-    output = _report_output(arguments, f"tables/{arguments.name}.csv")
+    output = _result(arguments, arguments.output, f"tables/{arguments.name}.csv")
     layout, inputs = _drawn_from(arguments)
-    tables.write(arguments.name.removesuffix("_extended"), layout, inputs, Path(arguments.paper), output)
+    paper = Path(arguments.paper)
+    tables.write(arguments.name.removesuffix("_extended"), layout, inputs, paper, output)
+    _record(arguments, [*inputs, paper], [output.with_suffix(f".{kind}") for kind in targets.TABLE_FORMATS])
 
 
 def figure(arguments: Arguments) -> None:
@@ -242,6 +246,7 @@ def figure(arguments: Arguments) -> None:
     output = Path(arguments.output or f"{_config(arguments).figures}/{arguments.name}.png")
     layout, inputs = _drawn_from(arguments)
     figures.write(arguments.name, layout, inputs, output)
+    _record(arguments, inputs, [output.with_suffix(f".{kind}") for kind in targets.FIGURE_FORMATS])
 
 
 def scorecard(arguments: Arguments) -> None:
@@ -250,9 +255,22 @@ def scorecard(arguments: Arguments) -> None:
 
     if arguments.name not in targets.SCORECARDS:
         raise InputError(f"scorecard: found {arguments.name!r}, expected one of {', '.join(targets.SCORECARDS)}")
-    output = _report_output(arguments, f"{arguments.name}.csv")
+    output = _result(arguments, arguments.output, f"{arguments.name}.csv")
     layout, inputs = _drawn_from(arguments)
-    card.write(layout, inputs, Path(arguments.paper), output)
+    paper = Path(arguments.paper)
+    card.write(layout, inputs, paper, output)
+    _record(arguments, [*inputs, paper], [output.with_suffix(f".{kind}") for kind in targets.SCORECARD_FORMATS])
+
+
+def check(arguments: Arguments) -> None:
+    """fail when a number of the scorecard is outside its tolerance"""
+    from memvae.report import check as gate
+
+    (not_run,) = _told(arguments, targets.CHECK, "not_run")
+    checked = gate.check(_result(arguments, arguments.scorecard, "scorecard.csv"), not_run)
+    print("\n".join(checked.lines), flush=True)
+    if checked.failures:
+        raise InputError("\n".join(checked.failures))
 
 
 def page(arguments: Arguments) -> None:
@@ -260,9 +278,13 @@ def page(arguments: Arguments) -> None:
     from memvae.report import page as results
 
     output = Path(arguments.output or targets.PAGE)
-    target = targets.REPORT_PAGE if output.suffix == ".html" else "page"
-    spec, inputs = _told(arguments, target, "page", "inputs")
-    results.write(spec, [Path(path) for path in inputs], Path(arguments.paper), output)
+    alone = output.suffix == ".html"  # one file, for Snakemake's report
+    spec, inputs = _told(arguments, targets.REPORT_PAGE if alone else "page", "page", "inputs")
+    read, paper = [Path(path) for path in inputs], Path(arguments.paper)
+    results.write(spec, read, paper, output)
+    beside = [*targets.PAGE_TABLES, *(path.name for path in read if path.suffix in (".csv", ".png"))]
+    folder = output.with_suffix("")
+    _record(arguments, [*read, paper], [output, *([] if alone else [folder / name for name in beside])])
 
 
 def archive(arguments: Arguments) -> None:
@@ -270,8 +292,11 @@ def archive(arguments: Arguments) -> None:
     from memvae.report import archive as archives
 
     scale, drawn = _told(arguments, targets.ARCHIVE, "scale", "targets")
-    output = _report_output(arguments, "archive.zip")
-    archives.write(scale, drawn, Path(arguments.paper), output)
+    output = _result(arguments, arguments.output, "archive.zip")
+    paper = Path(arguments.paper)
+    archives.write(scale, drawn, paper, output)
+    read = dict.fromkeys(Path(path) for target in drawn for path in target["inputs"])
+    _record(arguments, [*read, paper], [output])
     say(f"archive: wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -287,13 +312,40 @@ def redraw(arguments: Arguments) -> None:
     say(f"redraw: wrote {len(manifest.targets)} tables, figures and scorecards (scale={manifest.scale}) to {output}/")
 
 
+def trace(arguments: Arguments) -> None:
+    """tell where a file comes from: all that it was made of, down to the raw files"""
+    from memvae import lineage
+
+    found = lineage.trace(arguments.path)
+    links = lineage.verify(found, lambda: _config(arguments).datasets) if arguments.verify else []
+    print(lineage.as_json(found, links) if arguments.json else lineage.as_tree(found, links), flush=True)
+    if broken := lineage.problems(links):
+        raise InputError("\n".join(broken))
+    if links:
+        say(f"trace: {len(links)} checksums hold")
+
+
 def cost(arguments: Arguments) -> None:
-    """say which jobs a target still needs here, and roughly how long they take"""
-    from memvae import cost as costs
+    """say which jobs a target still needs here, roughly how long they take, and how much disk"""
+    from memvae import forecast
+
+    def load(scale: str) -> configuration.Config:
+        return configuration.load(Path(arguments.config), {"scale": scale}, arguments.configfile)
 
     options = ["--configfile", *map(str, arguments.configfile)] if arguments.configfile else []
     options += ["--config", f"scale={arguments.scale}"] if arguments.scale else []
-    print(costs.describe_target(_config(arguments), arguments.target, options))
+    print(forecast.describe(_config(arguments), arguments.target, options, load))
+
+
+def doctor(arguments: Arguments) -> None:
+    """say what this machine has, what is missing, and what to do; exit code 2 when the demo cannot run"""
+    from memvae import doctor as doctors
+
+    try:
+        config = _config(arguments)
+    except ImportError:
+        config = None
+    doctors.tell(config)
 
 
 # ---- what the stages share -------------------------------------------------------------------------------------------
@@ -307,8 +359,8 @@ class _Analysis:
 
         self.arguments, self.name = arguments, arguments.command
         self.device = compute.set_up()
-        path = arguments.model or targets.model_file(_config(arguments), arguments.run)
-        self.loaded = models.load(Path(path), self.device)
+        path = Path(arguments.model or targets.model_file(_config(arguments), arguments.run))
+        self.loaded = models.load(path, self.device)
         name = self.loaded.spec.dataset
         self.data = dataset.load(arguments.data or targets.data_file(name))
         if self.data.sha256 != self.loaded.provenance["data_sha256"]:
@@ -316,6 +368,7 @@ class _Analysis:
                 f"{self.data.path}: found sha256 {self.data.sha256[:12]}, expected that of the data {path} was trained "
                 f"on, {self.loaded.provenance['data_sha256'][:12]}; train again or restore the data"
             )
+        self.inputs = [path, self.data.path]
         self.settings = _settings(arguments, self.name, name)
         self.arrays: dict[str, Any] = {}
         self.attributes: dict[str, Any] = {"settings": self.settings, **self.loaded.provenance}
@@ -345,13 +398,21 @@ class _Analysis:
         if kind is None:
             run = self.loaded.spec.run
             output = self.arguments.output or targets.analysis_file(_config(self.arguments), run, self.name)
-            _write(self.arguments, output, f"analysis/{self.name}", self.arrays, self.attributes)
+            _write(self.arguments, output, f"analysis/{self.name}", self.arrays, self.attributes, self.inputs)
 
 
-def _write(arguments: Arguments, output: str | Path, kind: str, arrays: Any, attributes: Any) -> None:
+def _write(
+    arguments: Arguments, output: str | Path, kind: str, arrays: Any, attributes: Any, inputs: Sequence[str | Path]
+) -> None:
+    """An HDF5 file and its record."""
     store.write(output, kind, arrays, attributes)
-    store.write_run_json(output, arguments.started)
+    store.write_run_json(output, arguments.started, inputs, [output])
     say(f"{arguments.command}: wrote {output}")
+
+
+def _record(arguments: Arguments, inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
+    """The record of drawn files beside the first of them; of what they were drawn from the files say nothing."""
+    store.write_run_json(outputs[0], arguments.started, inputs, outputs, **store.provenance(names=store.DRAWING))
 
 
 def _config(arguments: Arguments) -> configuration.Config:
@@ -411,8 +472,9 @@ def _json(text: str, option: str) -> Any:
         raise InputError(f"{option}: found no JSON ({error}); leave the option out to use the configuration") from None
 
 
-def _report_output(arguments: Arguments, name: str) -> Path:
-    return Path(arguments.output or f"{_config(arguments).results}/{name}")
+def _result(arguments: Arguments, given: str | None, name: str) -> Path:
+    """The path that an option gives, or where the workflow has that result."""
+    return Path(given or f"{_config(arguments).results}/{name}")
 
 
 def _device_name(device: Any) -> str:

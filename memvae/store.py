@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
@@ -32,7 +32,8 @@ from memvae.errors import InputError
 FORMAT_VERSION = 1
 SEAL, USER_BLOCK = b"memvae sha256 ", 512
 COMPRESSED_FROM = 4096  # bytes; below, chunking costs more than it saves
-PACKAGES = ("torch", "numpy", "h5py", "scipy", "scikit-learn")
+PACKAGES = ("torch", "numpy", "h5py", "scipy", "scikit-learn")  # what computes
+DRAWING = ("numpy", "h5py", "pandas", "matplotlib")  # what tables and figures are drawn with
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -94,10 +95,11 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
             temporary.unlink(missing_ok=True)
 
 
-def read(path: Path | str, kind: str = "", limit: int | None = None) -> Stored:
+def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too: bool = True) -> Stored:
     """Reads a file of the given kind (`kind` may be a prefix, as `analysis` of `analysis/slots`; empty: any kind).
 
     `limit`: of a stranger's file, the most bytes that its arrays may take; plain numbers in the file itself, no links.
+    Without `arrays_too` the attributes alone are read, and only the checksum that the file begins with is checked.
     Raises InputError when it is missing, damaged, of another program, of another kind, of a newer format or over the
     limit.
     """
@@ -127,13 +129,14 @@ def read(path: Path | str, kind: str = "", limit: int | None = None) -> Stored:
                 raise InputError(
                     f"{path}: format version {raw['format_version']}, expected at most {FORMAT_VERSION}; update memvae"
                 )
-            file.visititems(collect)
+            if arrays_too:
+                file.visititems(collect)
     except InputError:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: damaged or no HDF5 file ({reason}); delete it and make it again") from error
-    if checksum(arrays) != raw.get("sha256"):
+    if arrays_too and checksum(arrays) != raw.get("sha256"):
         raise InputError(f"{path}: damaged (its arrays do not have the recorded sha256); delete it and make it again")
     return Stored(path, arrays, {key: _decode(value) for key, value in raw.items()})
 
@@ -148,15 +151,29 @@ def checksum(arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
-def provenance(device: str = "cpu") -> dict[str, Any]:
+def file_checksum(path: Path | str) -> str:
+    """sha256 of the bytes of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def provenance(device: str = "cpu", names: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Attributes of every file: code and package versions and the kind of device that computed."""
-    packages = {name: version for name in PACKAGES if (version := _version(name))}
+    packages = {name: version for name in names if (version := _version(name))}
     packages["python"] = platform.python_version()
     return {"code_version": f"{__version__}+{_source_hash()}", "packages": packages, "device": device}
 
 
-def write_run_json(path: Path | str, started: float, **facts: Any) -> None:
-    """`<file>.run.json`: what differs between two identical runs (seconds, time of day, host, attempts)."""
+def write_run_json(
+    path: Path | str,
+    started: float,
+    inputs: Iterable[Path | str] = (),
+    outputs: Iterable[Path | str] = (),
+    **facts: Any,
+) -> None:
+    """`<file>.run.json`: what differs between two identical runs (seconds, time of day, host, attempts), and the sha256
+    of every file that was read and of every file that was written, for `memvae trace`.
+    """
     path = Path(f"{path}.run.json")
     try:
         earlier = json.loads(path.read_text())
@@ -167,12 +184,25 @@ def write_run_json(path: Path | str, started: float, **facts: Any) -> None:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "command": sys.argv[1:],
         "attempts": int(earlier.get("attempts", 0)) + 1,
+        "inputs": {str(file): file_checksum(file) for file in inputs},
+        "outputs": {str(file): file_checksum(file) for file in outputs},
         **facts,
     }
     write_text(path, json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+@cache
+def processor() -> str:
+    """The processor's name and the number of its cores that this process may use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -222,17 +252,6 @@ def _source_hash() -> str:
     for source in sorted(folder.rglob("*.py")):
         digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:12]
-
-
-@cache
-def _processor() -> str:
-    """The processor's name and the number of its cores that this process may use."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def _version(package: str) -> str | None:

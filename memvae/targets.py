@@ -16,9 +16,9 @@ FIGURES = ("fig6", "fig7", "fig8", "training")
 EXTENDED = "likelihood_extended"
 SCORECARDS = ("scorecard", "scorecard_extended")
 PAGE, PAGE_TABLES = "docs/results.md", ("claims.csv", "curves.csv", "provenance.csv")
-ARCHIVE, PARAMETERS, REPORT_PAGE = "archive", "parameters", "report_page"
+ARCHIVE, PARAMETERS, CHECK, REPORT_PAGE = "archive", "parameters", "check", "report_page"
 PAPER_VALUES = "config/paper.yaml"
-TABLE_FORMATS, FIGURE_FORMATS = ("csv", "md", "tex"), ("png", "pdf")
+TABLE_FORMATS, FIGURE_FORMATS, SCORECARD_FORMATS = ("csv", "md", "tex"), ("png", "pdf"), ("csv", "md")
 
 # as Snakemake's report lists them
 TITLES = {
@@ -83,6 +83,28 @@ def settings(config: Config, analysis: str, dataset: str) -> dict[str, Any]:
     return chosen
 
 
+def files(config: Config, kind: str, name: str) -> list[str]:
+    """The files that a job leaves, with the state of a training. kind, name: as its benchmark file has them."""
+    if kind == "download":
+        return [raw_file(*name.split("-", 1))] if "-" in name else []
+    if kind == "train":
+        return [model_file(config, name), model_file(config, name).replace(".h5", ".state.h5")]
+    if kind == "table":
+        return [f"{config.results}/tables/{name}.{ending}" for ending in TABLE_FORMATS]
+    if kind == "figure":
+        return [f"{config.figures}/{name}.{ending}" for ending in FIGURE_FORMATS]
+    if kind == "scorecard":
+        return [f"{config.results}/{name}.{ending}" for ending in SCORECARD_FORMATS]
+    known = {
+        "prepare": [data_file(name)],
+        "classifier": [classifier_file(config, name)],
+        PARAMETERS: [parameters_file(config)],
+        ARCHIVE: [f"{config.results}/{ARCHIVE}.zip"],
+        "page": [PAGE, *page_files(config)],
+    }
+    return known.get(kind, [analysis_file(config, name, kind)])
+
+
 def rows(config: Config, target: str) -> list[Row]:
     """The rows of a table, a figure or the scorecard."""
     if target in ANALYSIS_OF:
@@ -128,12 +150,14 @@ def drawn(config: Config) -> list[dict[str, Any]]:
 def told(config: Config, target: str) -> dict[str, Any]:
     """All that the job of a target is told, which grows with the number of runs.
 
-    target: a table, a figure, a scorecard, "page", "report_page", "archive" or "parameters".
+    target: a table, a figure, a scorecard, "page", "report_page", "archive", "parameters" or "check".
     """
     if target == PARAMETERS:
         return {"rows": parameter_rows(config)}
     if target == ARCHIVE:
         return {"scale": config.scale, "targets": drawn(config)}
+    if target == CHECK:
+        return {"not_run": {name: left_out["reason"] for name, left_out in not_run(config).items()}}
     if target in ("page", REPORT_PAGE):
         return {"page": page(config, PAGE if target == "page" else ""), "inputs": page_inputs(config)}
     return {"layout": layout(config, target), "inputs": inputs(config, target)}
@@ -168,9 +192,9 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
     """Every table and figure of the appendix; `extended`: the likelihoods of the main text's models too."""
     tables = [f"{config.results}/tables/{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
     figures = [f"{config.figures}/{name}.{kind}" for name in FIGURES for kind in FIGURE_FORMATS]
-    scorecard = [f"{config.results}/scorecard.{kind}" for kind in ("csv", "md")]
+    scorecard = [f"{config.results}/scorecard.{kind}" for kind in SCORECARD_FORMATS]
     more = [f"{config.results}/tables/{EXTENDED}.{kind}" for kind in TABLE_FORMATS]
-    more += [f"{config.results}/scorecard_extended.{kind}" for kind in ("csv", "md")]
+    more += [f"{config.results}/scorecard_extended.{kind}" for kind in SCORECARD_FORMATS]
     return [*tables, *figures, *scorecard, *(more if extended else [])]
 
 
@@ -179,11 +203,8 @@ def report_page(config: Config) -> str:
     return f"{config.results}/report/index.html"
 
 
-def page(config: Config, target: str = PAGE) -> dict[str, Any]:
-    """What the page of results is told beside its input files: the scale, the rows, and what was left out.
-
-    target: what Snakemake is asked for when it is written, "" for everything.
-    """
+def not_run(config: Config) -> dict[str, dict[str, Any]]:
+    """The paper's rows that the targets of `all_files` do without: the reason, and the hours that a training takes."""
     left_out = {}
     for row in (*(row for row in config.rows("appendix") if not row.runs), *config.rows("extended")):
         reason = (
@@ -191,13 +212,21 @@ def page(config: Config, target: str = PAGE) -> dict[str, Any]:
         )
         name = f"{row.paper_dataset}-{row.model}-k{row.k}"
         left_out[name] = {"reason": reason, "hours": cost.full_training_hours(config.spec(f"{name}-s0"))}
+    return left_out
+
+
+def page(config: Config, target: str = PAGE) -> dict[str, Any]:
+    """What the page of results is told beside its input files: the scale, the rows, and what was left out.
+
+    target: what Snakemake is asked for when it is written, "" for everything.
+    """
     seeds = "" if config.seeds == [0] else f" 'seeds={config.seeds}'".replace(", ", ",")
     return {
         "layout": layout(config, "training"),
         "title": config.title,
         "seeds": config.seeds,
         "command": " ".join(filter(None, ("snakemake", target, f"--config scale={config.scale}{seeds}"))),
-        "not_run": left_out,
+        "not_run": not_run(config),
     }
 
 

@@ -11,7 +11,20 @@ from memvae import config as configuration
 from memvae import store
 
 STAGES = {"download", "train", "prepare", "classifier", "parameters", "likelihood", "generation", "slots", "imputation"}
-STAGES |= {"detail", "probing", "table", "figure", "scorecard", "page", "cost", "archive", "redraw"}
+STAGES |= {
+    "detail",
+    "probing",
+    "table",
+    "figure",
+    "scorecard",
+    "check",
+    "page",
+    "cost",
+    "archive",
+    "redraw",
+    "trace",
+    "doctor",
+}
 
 
 @pytest.fixture
@@ -34,7 +47,7 @@ def test_help_lists_one_subcommand_per_stage(folder: Path) -> None:
 
 
 def test_stages_of_the_workflow_have_a_version() -> None:
-    without_own_file = {"download", "cost", "scorecard", "redraw"}
+    without_own_file = {"download", "cost", "scorecard", "check", "redraw", "trace", "doctor"}
     assert set(configuration.STAGES) == STAGES - without_own_file
 
 

@@ -115,15 +115,15 @@ def stop_in_epoch_3(training, epoch):
 
 
 def test_a_run_continued_in_another_mode_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(compute, "_has_bf16", lambda device: True)
+    monkeypatch.setattr(compute, "has_bf16", lambda device: True)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop, "learning_rate", stop_in_epoch_3)
         loop.train(spec(precision="bf16"), data(), tmp_path / "a.h5", CPU, save_seconds=0)
-    monkeypatch.setattr(compute, "_has_bf16", lambda device: False)
+    monkeypatch.setattr(compute, "has_bf16", lambda device: False)
     trained = loop.train(spec(precision="bf16"), data(), tmp_path / "a.h5", CPU)
     assert trained.computed == "bf16 products, eager; from epoch 3 float32 products, eager"
     assert "no bf16 instructions" in (said := capsys.readouterr().err) and "from now on float32" in said
-    monkeypatch.setattr(compute, "_has_bf16", lambda device: True)
+    monkeypatch.setattr(compute, "has_bf16", lambda device: True)
     again = loop.train(spec(precision="bf16"), data(), tmp_path / "a.h5", CPU)  # finished: no step in yet another mode
     assert again.computed == trained.computed
 

@@ -82,6 +82,14 @@ def checksum(path: Path, entry: Mapping[str, Any]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def in_folder(dataset: str, name: str, folder: Path) -> Path | None:
+    """Where the user's folder has a raw file, perhaps packed (`.gz` appended); its content is not looked at."""
+    candidates = [folder / dataset / name, folder / name]
+    if not name.endswith(".gz"):
+        candidates += [path.with_name(path.name + ".gz") for path in candidates]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
 class _Failed(Exception):
     """One try of one home did not succeed; `again`: another may."""
 
@@ -92,10 +100,7 @@ class _Failed(Exception):
 
 def _from_folder(dataset: str, name: str, entry: Mapping[str, Any], folder: Path, temporary: Path) -> str:
     """Copies the file from the user's folder; returns where it was, nothing when it is not there."""
-    candidates = [folder / dataset / name, folder / name]
-    if not name.endswith(".gz"):
-        candidates += [path.with_name(path.name + ".gz") for path in candidates]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    path = in_folder(dataset, name, folder)
     if path is None:
         return ""
     packed = path.name != name

@@ -75,6 +75,24 @@ for card in targets.SCORECARDS:
             "--output {output.csv:q} 2> {log:q}"
 
 
+# Only when it is asked for: `snakemake check`. Without an output it runs every time.
+rule check:
+    input:
+        "<results>/scorecard.csv",
+    log:
+        "<logs>/check.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("scorecard"),
+        runtime=minutes("scorecard"),
+    params:
+        plan=plan("check"),
+    shell:
+        "python -m memvae check --plan {params.plan:q} --scorecard {input:q} 2> {log:q}"
+
+
 for figure in targets.FIGURES:
 
     rule:
