@@ -4,13 +4,14 @@ Parses arguments and exits: an expected failure is one line and exit code 2, any
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from memvae import config as configuration
-from memvae import stages, store, targets
+from memvae import signals, stages, store, targets
 from memvae.errors import InputError
 from memvae.progress import say
 
@@ -30,13 +31,14 @@ OPTIONS = {
 def main() -> None:
     arguments = _parser().parse_args()
     try:
-        arguments.stage(arguments)
+        with signals.raising():
+            arguments.stage(arguments)
     except InputError as error:
         say(f"memvae {arguments.command}: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        say(f"memvae {arguments.command}: interrupted; the same command continues")
-        sys.exit(130)
+    except signals.Ended as ended:
+        say(f"memvae {arguments.command}: ended by {signal.Signals(ended.number).name}; the same command continues")
+        sys.exit(128 + ended.number)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "--configfile", type=Path, nargs="+", default=[], help="further YAML files, laid over it in this order"
     )
     common.add_argument("--scale", help="paper, long, quick, demo or one of your own (default: the configuration's)")
-    common.set_defaults(started=time.time())
+    common.set_defaults(started=time.monotonic())
 
     def stage(function: Callable[[argparse.Namespace], None], *options: str, **positional: str) -> None:
         text = (function.__doc__ or "").strip()
