@@ -5,13 +5,14 @@ anything else keeps its traceback.
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from memvae import __version__
+from memvae import __version__, signals
 from memvae import config as configuration
 from memvae.errors import InputError
 from memvae.progress import say
@@ -41,12 +42,13 @@ def main() -> None:
         _without_packages(error.name or "")
     arguments = parser.parse_args()
     try:
-        arguments.stage(arguments)
+        with signals.raising():
+            arguments.stage(arguments)
     except InputError as error:
         _refuse(arguments.command, error)
-    except KeyboardInterrupt:
-        say(f"memvae {arguments.command}: interrupted; the same command continues")
-        sys.exit(130)
+    except signals.Ended as ended:
+        say(f"memvae {arguments.command}: ended by {signal.Signals(ended.number).name}; the same command continues")
+        sys.exit(128 + ended.number)
 
 
 def _refuse(command: str, error: InputError) -> NoReturn:
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--configfile", type=Path, nargs="+", default=[], help="further YAML files, laid over it in this order"
     )
     common.add_argument("--scale", help="paper, long, quick, demo or one of your own (default: the configuration's)")
-    common.set_defaults(started=time.time())
+    common.set_defaults(started=time.monotonic())
 
     def stage(
         function: Callable[[argparse.Namespace], None], *options: str, flags: Sequence[str] = (), **positional: str

@@ -7,6 +7,7 @@ only trains needs neither YAML nor a schema, because a specification travels as 
 import copy
 import dataclasses
 import json
+import math
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path("config/config.yaml")
 PAPER = "paper"  # the scale that is the configuration itself, without a change
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+DEPTH = 20  # levels of a configuration; ours has five
 RUN_NAME = re.compile(r"(?P<dataset>[a-z0-9_]+)-(?P<model>[a-z0-9_]+)-k(?P<k>[0-9]+)-s(?P<seed>[0-9]+)")
 
 # Raise a stage's number when its results change: what was computed before it is then computed again.
@@ -265,15 +267,15 @@ class Config:
             raise InputError(
                 f"analyses.dataset: found {self.analyses['dataset']!r}, expected one of {', '.join(self.datasets)}"
             )
-        for analysis, settings in self.analyses.items():
-            if isinstance(settings, dict) and "models" in settings:
-                self.analysis_rows(analysis)
         for name, other in self.replace.items():
             for dataset in filter(None, (name, other)):
                 if dataset not in self.datasets:
                     raise InputError(
                         f"scales.{self.scale}.replace: found {dataset!r}, expected one of {', '.join(self.datasets)}"
                     )
+        for analysis, settings in self.analyses.items():
+            if isinstance(settings, dict) and "models" in settings:
+                self.analysis_rows(analysis)
 
 
 def threads() -> int:
@@ -323,6 +325,7 @@ def validate(raw: dict[str, Any]) -> None:
     import jsonschema
     import yaml
 
+    _check_plain(raw, "")
     schema = yaml.safe_load(SCHEMA.read_text())
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(raw))
     if not errors:
@@ -342,6 +345,29 @@ def validate(raw: dict[str, Any]) -> None:
     raise InputError(f"{where}: found {found!r}, expected {allowed_text}")
 
 
+def _check_plain(value: Any, where: str) -> None:
+    """What JSON Schema cannot refuse: keys that are no text, not-a-numbers, and characters that end a line.
+
+    Raises InputError with the first one, and when mappings or lists hold themselves.
+    """
+    if where.count(".") > DEPTH:
+        raise InputError(
+            f"{where[:60]}...: found more than {DEPTH} levels, expected fewer; does a YAML anchor hold itself?"
+        )
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str) or not key.isprintable():
+                raise InputError(f"{where or 'config'}: found the key {key!r}, expected plain text; put it in quotes")
+            _check_plain(item, f"{where}.{key}" if where else key)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_plain(item, f"{where}.{place}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where}: found {value}, expected a finite number")
+    elif isinstance(value, str) and not value.isprintable():
+        raise InputError(f"{where}: found {value[:60]!r}, expected text of one line without control characters")
+
+
 def network_from(raw: dict[str, Any], where: str = "network") -> Network:
     """A network from a mapping, strictly."""
     network: Network = _strict(Network, raw, where)
@@ -352,13 +378,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        raw = yaml.safe_load(Path(path).read_text())
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{path}: not found; run this in the project's folder, or name the file with --config"
         ) from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: found no YAML ({' '.join(str(error).split())})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a YAML file") from None
+    # beside its own, PyYAML raises ValueError for 2020-13-01 and IndexError for `!!int ""`
+    except (yaml.YAMLError, ValueError, IndexError, RecursionError) as error:
+        raise InputError(f"{path}: found no YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: found {type(raw).__name__}, expected a mapping")
     return raw

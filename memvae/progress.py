@@ -1,12 +1,14 @@
 """Progress of long work: a live line on a terminal, plain lines in a log."""
 
+import contextlib
 import sys
 import time
 
 
 def say(text: str) -> None:
-    """One plain line on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """One plain line on standard error. A log that cannot be written, as on a full disk, ends no work."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -34,7 +36,7 @@ class Progress:
             f"{self.label} {self.done}/{self.total} {detail}{', ' if detail else ''}{seconds:.0f} s, {left:.0f} s left"
         )
         if self.live:
-            sys.stderr.write(f"\r\x1b[K{text}" + ("\n" if last else ""))
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):  # the terminal is gone
+                print(f"\r\x1b[K{text}", end="\n" if last else "", file=sys.stderr, flush=True)
         else:
             say(text)

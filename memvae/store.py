@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
@@ -59,16 +59,11 @@ class Stored:
 def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, Any], compress: bool = True) -> None:
     """Writes an HDF5 file so that `path` holds either what it held before or all of the new file.
 
-    A file that already has these bytes is left as it is, with its age: nothing that depends on it is made again.
-
     Attributes that are mappings, lists or None are stored as JSON; keys and arrays are sorted, for equal bytes.
     Raises InputError when the folder cannot be written.
     """
-    path = Path(path)
     arrays = {key: np.ascontiguousarray(value) for key, value in sorted(arrays.items())}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         with h5py.File(temporary, "w", userblock_size=USER_BLOCK) as file:
             for key, value in arrays.items():
                 zipped = compress and value.nbytes >= COMPRESSED_FROM
@@ -85,14 +80,6 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
             file.write(seal)
             file.flush()
             os.fsync(file.fileno())
-        if not (path.exists() and filecmp.cmp(temporary, path, shallow=False)):
-            os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written ({reason}); check space and permissions") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too: bool = True) -> Stored:
@@ -111,7 +98,10 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
     def collect(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
             if limit is not None:
-                _check_foreign(item, limit - sum(array.nbytes for array in arrays.values()), f"{path}: {name}")
+                check_numbers(item, f"{path}: {name}")
+                left = max(limit - sum(array.nbytes for array in arrays.values()), 0)
+                if item.nbytes > left:
+                    raise InputError(f"{path}: {name}: found {item.nbytes:,} bytes, expected at most {left:,}")
             arrays[name] = item[()]
 
     try:
@@ -133,7 +123,7 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
                 file.visititems(collect)
     except InputError:
         raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: damaged or no HDF5 file ({reason}); delete it and make it again") from error
     if arrays_too and checksum(arrays) != raw.get("sha256"):
@@ -173,6 +163,8 @@ def write_run_json(
 ) -> None:
     """`<file>.run.json`: what differs between two identical runs (seconds, time of day, host, attempts), and the sha256
     of every file that was read and of every file that was written, for `memvae trace`.
+
+    started: `time.monotonic()` when the work began, in seconds: no clock that can be set.
     """
     path = Path(f"{path}.run.json")
     try:
@@ -180,7 +172,7 @@ def write_run_json(
     except (OSError, ValueError):
         earlier = {}
     record = {
-        "seconds": round(time.time() - started, 3),
+        "seconds": round(time.monotonic() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
         "machine": platform.machine(),
@@ -206,25 +198,51 @@ def processor() -> str:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Writes a text file atomically."""
+    """Writes a text file as `write_bytes` does."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
-    """Writes a file atomically."""
+    """Writes a file so that `path` holds what it held before or all of it. Raises InputError where that fails."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Gives the name of a temporary file beside `path`, to be written; after the block it takes the place of `path`.
+
+    When the block fails, `path` is what it was, and the temporary file is gone. A file that already has the same bytes
+    is left as it is, with its age: nothing that depends on it is made again.
+    Raises InputError when the folder cannot be written, or has no space.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        with written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            if not (path.exists() and filecmp.cmp(temporary, path, shallow=False)):
+                os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):  # not there, or its folder is none
+            temporary.unlink()
 
 
-def _check_foreign(item: h5py.Dataset, limit: int, where: str) -> None:
-    """Raises InputError when an array lies in other files, holds anything but numbers, or takes more than `limit`."""
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Within it an error of the system is that `path` cannot be written: InputError."""
+    try:
+        yield
+    except OSError as error:
+        reason = " ".join(str(error.strerror or error).split())
+        raise InputError(f"{path}: cannot be written ({reason}); check space and permissions") from error
+
+
+def check_numbers(item: h5py.Dataset, where: str) -> None:
+    """Raises InputError, beginning with `where`, when a stranger's array lies in other files or is not of numbers."""
     if item.external or item.is_virtual or item.dtype.kind not in "biuf":
         raise InputError(f"{where}: found other things than numbers in the file itself, expected an array of them")
-    if item.nbytes > limit:
-        raise InputError(f"{where}: found {item.nbytes:,} bytes, expected at most {max(limit, 0):,}")
 
 
 def _seal(file: io.BufferedReader | io.BufferedRandom) -> bytes:

@@ -266,7 +266,7 @@ def test_a_file_without_a_seal_is_checked_by_its_arrays(tmp_path):
 def test_what_differs_between_runs_is_kept_beside_the_file(file):
     before = file.read_bytes()
     for attempts in (1, 2):
-        store.write_run_json(file, time.time() - 5, device="a cpu")
+        store.write_run_json(file, time.monotonic() - 5, device="a cpu")
         record = json.loads((file.parent / "m.h5.run.json").read_text())
         assert record["attempts"] == attempts and record["device"] == "a cpu" and 5 <= record["seconds"] < 60
     assert file.read_bytes() == before
@@ -276,7 +276,7 @@ def test_what_differs_between_runs_is_kept_beside_the_file(file):
 
 def test_a_damaged_record_of_a_run_is_replaced(file):
     (file.parent / "m.h5.run.json").write_text("{ half a")
-    store.write_run_json(file, time.time())
+    store.write_run_json(file, time.monotonic())
     assert json.loads((file.parent / "m.h5.run.json").read_text())["attempts"] == 1
 
 

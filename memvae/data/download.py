@@ -1,6 +1,5 @@
 """Raw files: from the user's folder, else from a public home, checked by sha256 and put in place atomically."""
 
-import contextlib
 import gzip
 import hashlib
 import os
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from memvae import __version__
+from memvae import __version__, store
 from memvae.errors import InputError
 
 SCHEMES: tuple[str, ...] = ("https",)  # of a home (the config's schema asks the same); tests add http for 127.0.0.1
 TIMEOUT = 30.0  # seconds without a byte
+SLOWEST = 1000.0  # bytes a second on average, once TIMEOUT has passed; the largest file then takes three hours
 PAUSES = (1.0, 4.0)  # seconds before the second and the third try of a home
 LIMIT = 200_000_000  # bytes of one file, unpacked; the largest has 10 MB
 CHUNK = 1 << 16  # bytes
@@ -53,18 +53,9 @@ def fetch(
         return
     if folder is not None and not Path(folder).is_dir():
         raise InputError(f"data_folder ({FOLDER_VARIABLE}): found {folder}, expected an existing folder; {_DEMO}")
-    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
+    with store.replacing(destination) as temporary:
         source = _from_folder(dataset, name, entry, Path(folder), temporary) if folder is not None else ""
         source = source or _from_homes(dataset, name, entry, folder, temporary, report)
-        os.replace(temporary, destination)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{destination}: cannot be written ({reason}); check space and permissions") from error
-    finally:
-        with contextlib.suppress(OSError):  # not there, or its folder is none
-            temporary.unlink()
     report(f"{dataset}/{name}: taken from {source}")
 
 
@@ -158,9 +149,15 @@ def _download(url: str, title: str, report: Callable[[str], None]) -> Iterator[b
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdigit() else 0
             got = tenths = 0
-            while total <= LIMIT and got <= LIMIT and (chunk := response.read(CHUNK)):
+            started = time.monotonic()
+            while (
+                total <= LIMIT and got <= LIMIT and (chunk := response.read1(CHUNK))
+            ):  # what is there, if it is little
                 yield chunk
                 got += len(chunk)
+                seconds = time.monotonic() - started
+                if seconds > TIMEOUT and got < SLOWEST * seconds:
+                    raise _Failed(f"{got:,} bytes in {seconds:.0f} s, slower than {SLOWEST:,.0f} a second")
                 if total and 10 * got // total > tenths:
                     tenths = 10 * got // total
                     report(f"{title}: {10 * tenths} % of {total / 1e6:.1f} MB")

@@ -109,12 +109,13 @@ def hdf5(entry: Entry, raw: Path) -> Raw:
 
     def collect(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and name in ARRAYS:
+            store.check_numbers(item, f"{path}: {name}")  # else the checksum below would not be that of the data
             arrays[name] = item[()]
 
     try:
         with h5py.File(path, "r") as file:
             file.visititems(collect)
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:100]
         raise InputError(f"{path}: damaged or no HDF5 file ({reason}); expected HDF5 with train/images") from error
     with open(path, "rb") as opened:

@@ -1,6 +1,5 @@
 """The one matplotlib style, and figures as `.png` and `.pdf` whose bytes depend on their content alone."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from memvae.store import replacing
 
 COLUMN = 3.25  # inches: width of one column of the paper
 PAGE = 6.75  # inches: of both
@@ -56,14 +57,7 @@ def paper() -> Iterator[None]:
 
 
 def save(figure: Figure, output: Path | str) -> None:
-    """Writes `output` and its sibling, `.png` and `.pdf`, each atomically."""
-    output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    """Writes `output` and its sibling, `.png` and `.pdf`, each atomically. Raises InputError where that fails."""
     for suffix, metadata in METADATA.items():
-        path = output.with_suffix(suffix)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{suffix}")
-        try:
-            figure.savefig(temporary, metadata=metadata)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(Path(output).with_suffix(suffix)) as temporary:
+            figure.savefig(temporary, format=suffix.removeprefix("."), metadata=metadata)

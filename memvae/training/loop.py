@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memvae import compute, cost
+from memvae import compute, cost, signals
 from memvae.config import RunSpec
 from memvae.errors import InputError
 from memvae.model.network import MemVAE, collect_statistics
@@ -53,11 +53,13 @@ def train(
 ) -> Trained:
     """Trains to the last epoch, from the state file where there is one.
 
-    Raises InputError when the data do not fit the network, when another process holds the state, or when the bound is
-    not finite (the last good state is kept).
+    SIGINT and SIGTERM wait for the end of the epoch while an epoch is not on disk yet, which takes less than
+    `save_seconds` or one epoch; its state is saved, and `signals.Ended` raised.
+    Raises InputError when the data do not fit the network, when another process holds the state, when it cannot be
+    written, or when the bound is not finite (the last good state is kept).
     """
     _check(spec, data)
-    with training_state.lock(state) as check_alone:
+    with training_state.lock(state) as check_alone, signals.held() as hold:
         generator = keyed(spec.seed, "training", device=device)
         model = MemVAE(spec.network).initialise(keyed(spec.seed, "weights")).to(device)
         mode = compute.mode(spec.training.precision, device, cost.training_seconds(spec, len(data.train)))
@@ -75,6 +77,7 @@ def train(
                     f"{spec.run}: the bound of epoch {epoch} is {bound}, expected a finite number; the state of an "
                     f"earlier epoch stays in {state}; lower training.learning_rate"
                 )
+            hold.unsaved = True
             curves.epoch.append(epoch)
             curves.train_bound.append(bound)
             detail = f"train {bound:.2f}"
@@ -82,11 +85,13 @@ def train(
             if epoch == 1 or epoch % spec.training.curve_every == 0 or last:
                 _add_point(model, x.to(train_x.dtype), test_x, spec, epoch, curves)
                 detail += f", test {curves.test_bound[-1]:.2f}"
-            if last or time.monotonic() - saved >= save_seconds:
+            if last or hold.waiting or time.monotonic() - saved >= save_seconds:
                 check_alone()
                 training_state.save(state, spec, data.sha256, step, generator, replace(start, epochs=epoch))
                 saved = time.monotonic()
+                hold.unsaved = False
             progress.step(detail, always=True)
+            hold.check()
     return Trained(model.use_statistics("collected"), curves, start.computed)
 
 

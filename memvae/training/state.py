@@ -60,9 +60,9 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
 
     The lock itself ends with its process, however that ends. The file also names who holds it: on a file system whose
     locks do not reach from one node to another a second process can come in, puts its own name there, and the check of
-    the first then stops it. Raises InputError when another process holds the lock or, from the check, has come in.
+    the first then stops it. Raises InputError when another process holds the lock or, from the check, has come in, and
+    when the lock cannot be written.
     """
-    state.parent.mkdir(parents=True, exist_ok=True)
     name = state.with_name(state.name + ".lock")
     job = next((os.environ[name] for name in JOB_NUMBERS if name in os.environ), "none")
     mine = f"process {os.getpid()} on {platform.node()}, job {job}, {uuid.uuid4().hex[:8]}"
@@ -75,7 +75,10 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
                 f"write {state}; the same command continues"
             )
 
-    with open(name, "a+") as file:
+    with store.written(name):
+        name.parent.mkdir(parents=True, exist_ok=True)
+        file = open(name, "ab", buffering=0)  # noqa: SIM115 (closed below; unbuffered: on a full disk closing succeeds)
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -85,9 +88,9 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
             ) from None
         except OSError as error:
             say(f"{name}: no locks here ({error.strerror}); a second process is noticed at the next state")
-        file.truncate(0)
-        file.write(mine)
-        file.flush()
+        with store.written(name):
+            file.truncate(0)
+            file.write(mine.encode())
         yield check
 
 
