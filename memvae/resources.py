@@ -18,9 +18,9 @@ from memvae.errors import InputError
 MEASURED = ROOT / "workflow/measured.csv"
 MEMORY_MARGIN = 1.5  # times the largest measured peak
 SNAKEMAKE_MB = 400  # a job on a cluster is started by two processes of Snakemake, 130 MB each
-MOST_TIMES = 3  # a job that is tried more often, for its run time was too short, needs no more memory
+MOST_TIMES = 3  # what a job asks for when it is tried more often than that grows no further
 TIME_MARGIN = 2.0  # times the longest measured time, for a slower machine
-LONG = 60.0  # estimated seconds from which a measured time says how far the estimate is off
+LONG = 300.0  # estimated seconds from which a measured time says how far the estimate is off
 LEAST_MINUTES = 10
 
 
@@ -97,11 +97,12 @@ def minutes(config: Config, rule: str, wildcards: dict[str, str], attempt: int =
     """Minutes of run time: the estimate, times by how much the processor seconds of a measured job of the rule
     exceeded its own, times a margin.
 
-    More with every attempt, but never above MEMVAE_MAX_MINUTES: what a training has not done by then, the next attempt
-    goes on with.
+    Another attempt asks for more, but a training for the same again, for it goes on from its state: a partition's limit
+    that admits the first admits the others. Never above MEMVAE_MAX_MINUTES.
     """
     estimate = cost.seconds(config, rule, wildcards) * _slower(rule)
-    return min(attempt * max(LEAST_MINUTES, math.ceil(TIME_MARGIN * estimate / 60)), _most_minutes())
+    times = 1 if rule == "train" else min(attempt, MOST_TIMES)
+    return min(times * max(LEAST_MINUTES, math.ceil(TIME_MARGIN * estimate / 60)), _most_minutes())
 
 
 @cache

@@ -84,6 +84,9 @@ class Slurm:
         self.stop()
 
     def start(self) -> None:
+        """Starts the daemons, unless they run."""
+        if self._answers():
+            return
         for name in ("state", "spool", "log", "bin"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._configure()
@@ -135,11 +138,13 @@ class Slurm:
         return sorted((job for job in found if "JobId" in job), key=lambda job: int(job["JobId"]))
 
     def _ready(self) -> bool:
-        try:
-            states = self.run("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T").split()
-        except subprocess.CalledProcessError:  # the controller does not answer yet
-            return False
-        return states == ["idle"] * self.nodes
+        return (
+            self._answers() and self.run("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T").split() == ["idle"] * self.nodes
+        )
+
+    def _answers(self) -> bool:
+        environment = os.environ | self.environment
+        return subprocess.run(["scontrol", "ping"], env=environment, capture_output=True).returncode == 0
 
     def _configure(self) -> None:
         ports = iter(_free_ports(self.nodes + 1))

@@ -68,10 +68,10 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
     mine = f"process {os.getpid()} on {platform.node()}, job {job}, {uuid.uuid4().hex[:8]}"
 
     def check() -> None:
-        holder = name.read_text() if name.exists() else "no process"
+        holder = name.read_text() if name.exists() else ""
         if holder != mine:
             raise InputError(
-                f"{name}: found the name of {holder}, expected this one, {mine}; this training ends, so that never two "
+                f"{name}: found the name of {holder or 'no process'}, expected this one, {mine}; this training ends, so that never two "
                 f"write {state}; the same command continues"
             )
 
@@ -92,6 +92,8 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
             file.truncate(0)
             file.write(mine.encode())
         yield check
+        if name.read_text() == mine:  # after a failure it stays, and says who it was
+            file.truncate(0)
 
 
 def save(
