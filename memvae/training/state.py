@@ -71,8 +71,8 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
         holder = name.read_text() if name.exists() else ""
         if holder != mine:
             raise InputError(
-                f"{name}: found the name of {holder or 'no process'}, expected this one, {mine}; this training ends, so that never two "
-                f"write {state}; the same command continues"
+                f"{name}: found the name of {holder or 'no process'}, expected this one, {mine}; this training "
+                f"ends, so that never two write {state}; the same command continues"
             )
 
     with store.written(name):
@@ -92,7 +92,7 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
             file.truncate(0)
             file.write(mine.encode())
         yield check
-        if name.read_text() == mine:  # after a failure it stays, and says who it was
+        if name.exists() and name.read_text() == mine:  # after a failure it stays, and says who it was
             file.truncate(0)
 
 
