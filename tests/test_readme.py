@@ -146,7 +146,7 @@ def test_the_commands_of_the_demo_run(tmp_path: Path) -> None:
     for command in RUN_AT_DEMO:
         result = _run(folder, command)
         assert result.returncode == 0, f"{command}: {result.stdout[-1000:]}{result.stderr[-3000:]}"
-    for path in ("figures/demo/fig7.png", "docs/results-demo.md", "report.html", "redrawn/figures/demo/fig7.pdf"):
+    for path in ("figures/demo/fig7.png", "docs/results-demo.md", "report.html", "redrawn/figures/fig7.pdf"):
         assert (folder / path).exists(), path
     assert list(folder.glob("logs/demo/train/*.log"))
 
