@@ -15,12 +15,8 @@ from snakemake.cli import get_argument_parser
 from memvae import __main__ as command_line
 
 README = project.ROOT / "README.md"
-DOCS = [
-    project.ROOT / "docs" / f"{name}.md" for name in ("cluster", "environment", "extending", "formats", "kubernetes")
-]
-DOCS += [
-    project.ROOT / "docs" / f"{name}.md" for name in ("scaling", "performance", "method", "results", "index", "api")
-]
+PAGES = "cluster environment extending formats kubernetes provenance scaling performance method results index api"
+DOCS = [project.ROOT / "docs" / f"{name}.md" for name in PAGES.split()]
 PROGRAMS = (
     "snakemake memvae python python3 pip uv conda pytest tail docker apptainer git squeue scancel kubectl sphinx-build"
 )
@@ -43,6 +39,8 @@ RUN_AT_DEMO = [
     "python -m memvae redraw results/demo/archive.zip",
     "memvae page --scale demo --output docs/results-demo.md",
     "snakemake --report report.html --config scale=demo",
+    "memvae trace figures/demo/fig7.png",
+    "memvae doctor",
 ]
 # Hours of work: with `-n`.
 PLANNED = [
@@ -58,6 +56,7 @@ PLANNED = [
 ]
 # Data from the network, or hours: their words and options exist.
 PARSED = [
+    "memvae check",
     "memvae download mnist",
     "memvae prepare mnist",
     "memvae train mnist-mem_vae-k1-s0 --scale quick",
