@@ -63,6 +63,7 @@ def start(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[s
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored
     )
 
 

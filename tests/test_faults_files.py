@@ -150,6 +150,23 @@ def test_a_damaged_input_stops_the_workflow_with_its_name(
         assert likelihood.read_bytes() == whole
 
 
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_full_disk_is_one_line_however_little_room_is_left(tmp_path: Path, compress: bool) -> None:
+    """HDF5 itself crashes where its own writing fails."""
+    arrays = {f"weights/{i}": np.random.default_rng(i).random((100, 100)) for i in range(14)}  # 1.1 MB
+    with faults.small_disk(tmp_path / "disk", 4096) as disk:
+        for room in (0, 4, 16, 64, 200, 500, 1000):
+            (disk / "state.h5").write_bytes(b"earlier")
+            with faults.injected("full disk", "HDF5 file"):
+                filler = faults.fill(disk, room)
+                line = refusal(lambda: store.write(disk / "state.h5", "state", arrays, {}, compress))
+                assert line.startswith(f"{disk}/state.h5: cannot be written (No space left on device)")
+                filler.unlink()
+                assert faults.files(disk) == {"state.h5": b"earlier"}
+        store.write(disk / "state.h5", "state", arrays, {}, compress)
+        assert store.read(disk / "state.h5", "state").arrays.keys() == arrays.keys()
+
+
 # ---- configurations -------------------------------------------------------------------------------------------------
 def paths(value: Any, above: tuple = ()) -> list[tuple]:
     """The place of every key and every list item."""
