@@ -14,6 +14,7 @@ ARCHIVE = "results/tiny/archive.zip"
 RUN = "digits-mem_vae-k1-s0"
 # What may differ between two identical runs: seconds, clock, host, and paths in Snakemake's commands.
 DIFFERS = (".run.json", ".tsv", ".log", ".lock")
+TIMED = {targets.PAGE, "docs/results/provenance.csv"}  # they tell how long each training took, and when
 
 
 def made(folder: Path) -> dict[str, str]:
@@ -50,7 +51,7 @@ def test_two_runs_of_the_whole_workflow_give_the_same_bytes(tmp_path: Path, caps
         for kind, (compared, equal) in sorted(kinds.items()):
             print(f"| {kind} | {compared} | {equal} |")
     assert first.keys() == second.keys()
-    assert not differing
+    assert set(differing) <= TIMED
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
