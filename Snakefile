@@ -60,7 +60,7 @@ rule rulegraph:
         configfiles=[str(path) for path in workflow.configfiles],
         scale=CONFIG.scale,
     shell:
-        "(command -v dot || {{ echo 'rulegraph: found no program `dot`; install graphviz' >&2; exit 2; }}) > {log} 2>&1 && "
+        "(command -v dot || {{ echo 'rulegraph: found no program `dot`; install graphviz' >&2; exit 2; }}) > {log:q} 2>&1 && "
         "snakemake --cores 1 --nolock --rulegraph --configfile {params.configfiles:q} --config scale={params.scale:q} "
-        "> {output.dot} 2>> {log} && "
-        "dot -Tpng {output.dot:q} -o {output.png:q} 2>> {log}"
+        "> {output.dot:q} 2>> {log:q} && "
+        "dot -Tpng {output.dot:q} -o {output.png:q} 2>> {log:q}"

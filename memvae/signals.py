@@ -59,11 +59,15 @@ def held() -> Iterator[Hold]:
 
 @contextmanager
 def _handled_by(handler: Any) -> Iterator[None]:
-    """Only the main thread can handle signals; in another one everything stays as it is."""
+    """Only the main thread can handle signals; in another one everything stays as it is.
+
+    A signal that is ignored, as SIGINT behind `nohup` and of a script's jobs in the background, stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    earlier = {number: signal.signal(number, handler) for number in NUMBERS}
+    heard = [number for number in NUMBERS if signal.getsignal(number) != signal.SIG_IGN]
+    earlier = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

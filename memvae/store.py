@@ -64,7 +64,8 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
     """
     arrays = {key: np.ascontiguousarray(value) for key, value in sorted(arrays.items())}
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=USER_BLOCK) as file:
+        buffer = io.BytesIO()  # in memory, for HDF5 crashes where a disk is full
+        with h5py.File(buffer, "w", userblock_size=USER_BLOCK) as file:
             for key, value in arrays.items():
                 zipped = compress and value.nbytes >= COMPRESSED_FROM
                 file.create_dataset(key, data=value, **({"compression": "gzip", "shuffle": True} if zipped else {}))
@@ -74,12 +75,13 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
             for key, value in sorted(attributes.items()):
                 plain = isinstance(value, str | int | float | bool | np.number)
                 file.attrs[key] = value if plain else json.dumps(value, sort_keys=True)
-        with open(temporary, "r+b") as file:
-            seal = _seal(file)
-            file.seek(0)
-            file.write(seal)
-            file.flush()
-            os.fsync(file.fileno())
+        content = buffer.getbuffer()
+        seal = _seal(hashlib.sha256(content[USER_BLOCK:]))
+        content[: len(seal)] = seal
+        with open(temporary, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
 
 
 def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too: bool = True) -> Stored:
@@ -107,8 +109,9 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
     try:
         with open(path, "rb") as file:
             head = file.read(USER_BLOCK)
+            seal = _seal(hashlib.file_digest(file, "sha256"))
             # or HDF5's own signature: made by another program, as docs/formats.md describes; its arrays are checked
-            if not head.startswith((b"\x89HDF", _seal(file))):
+            if not head.startswith((b"\x89HDF", seal)):
                 raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
         with h5py.File(path, "r") as file:
             raw = dict(file.attrs)
@@ -245,10 +248,10 @@ def check_numbers(item: h5py.Dataset, where: str) -> None:
         raise InputError(f"{where}: found other things than numbers in the file itself, expected an array of them")
 
 
-def _seal(file: io.BufferedReader | io.BufferedRandom) -> bytes:
-    """The line a file begins with."""
-    file.seek(USER_BLOCK)
-    return SEAL + hashlib.file_digest(file, "sha256").hexdigest().encode() + b"\n"
+def _seal(digest: Any) -> bytes:
+    """The line a file begins with. digest: sha256 of what follows the user block."""
+    line: bytes = SEAL + digest.hexdigest().encode() + b"\n"
+    return line
 
 
 def _decode(value: Any) -> Any:

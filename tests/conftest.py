@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import faults
 import project
 import pytest
 
@@ -29,3 +30,10 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The faults that this process has injected, and what came of them (docs/reliability.md)."""
+    if faults.COUNTS:
+        terminalreporter.section(f"faults, seed {faults.SEED}")
+        terminalreporter.write_line("\n".join(faults.summary()))

@@ -1,12 +1,15 @@
 """Raw files come from the user's folder or a home, whole and right, or there is one line that says why not."""
 
+import contextlib
 import gzip
 import hashlib
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import faults
 import pytest
 
 from memvae.data import download
@@ -32,9 +35,9 @@ class Home(BaseHTTPRequestHandler):
         if behaviour.isdigit():
             self.send_error(int(behaviour))
             return
-        if behaviour == "elsewhere":
+        if behaviour in ("elsewhere", "login"):
             self.send_response(302)
-            self.send_header("Location", "ftp://127.0.0.1/file")
+            self.send_header("Location", "ftp://127.0.0.1/file" if behaviour == "elsewhere" else "/page/login")
             self.end_headers()
             return
         body = {"page": b"<!DOCTYPE html>\n<html>Not here</html>", "wrong": CONTENT[:-1] + b"?"}.get(behaviour, CONTENT)
@@ -42,6 +45,12 @@ class Home(BaseHTTPRequestHandler):
         if behaviour != "unsaid":
             self.send_header("Content-Length", str(10**12 if behaviour == "huge" else len(body)))
         self.end_headers()
+        if behaviour == "slow":
+            with contextlib.suppress(OSError):  # the other side has had enough
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.01)
+            return
         self.wfile.write(body[:1000] if behaviour == "truncated" else body)
 
     def log_message(self, *args):
@@ -92,7 +101,8 @@ def test_a_home_delivers_the_file_with_progress(server, place):
     download.fetch("some", "file.bin", entry_of(server, "good"), place, None, lines.append)
     assert place.read_bytes() == CONTENT
     assert [p.name for p in place.parent.iterdir()] == ["file.bin"]
-    assert any("50 %" in line for line in lines) and any("100 % of 0.3 MB" in line for line in lines)
+    shares = [int(line.split()[1]) for line in lines if line.endswith(" % of 0.3 MB")]  # as much as each time was there
+    assert shares == sorted(set(shares)) and shares[-1] == 100 and not any(share % 10 for share in shares)
     assert server.handler.asked == ["/good/file.bin"]
     assert server.handler.agents[0].startswith("memvae/")
 
@@ -136,11 +146,13 @@ def test_a_damaged_destination_stays_what_it_was_when_nothing_better_is_found(se
         ("wrong", "262,144 bytes with sha256 ", 1),
         ("huge", "more than 200,000,000 bytes", 1),
         ("elsewhere", "redirected to ftp://127.0.0.1/file", 1),
+        ("login", "an HTML page (37 bytes)", 2),
     ],
 )
 def test_what_a_home_does_wrong_is_named(server, place, behaviour, found, tries):
-    line = refusal(entry_of(server, behaviour), place)
-    assert found in line
+    with faults.injected(f"download: {behaviour}", "one home"):
+        line = refusal(entry_of(server, behaviour), place)
+        assert found in line
     assert RIGHT["sha256"] in line and "<folder>/some/file.bin" in line and "MEMVAE_DATA_FOLDER" in line
     assert len(server.handler.asked) == tries
 
@@ -150,10 +162,19 @@ def test_every_home_has_its_part_of_the_line(server, place):
     assert "HTTP 404" in line and "HTML page" in line and "1,000 of" in line
 
 
-@pytest.mark.parametrize("first", ["404", "503", "truncated", "page", "wrong", "huge"])
-def test_the_second_home_helps_when_the_first_is_bad(server, place, first):
-    download.fetch("some", "file.bin", entry_of(server, first, "good"), place, None)
-    assert place.read_bytes() == CONTENT
+def test_a_home_that_sends_a_few_bytes_at_a_time_for_ever_is_given_up(server, place, monkeypatch):
+    """Each byte comes in time, so that no single wait is too long."""
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    assert "slower than 1,000 a second" in refusal(entry_of(server, "slow"), place)
+    assert len(server.handler.asked) == 1
+
+
+@pytest.mark.parametrize("first", ["404", "503", "truncated", "page", "login", "wrong", "huge", "slow", "elsewhere"])
+def test_the_second_home_helps_when_the_first_is_bad(server, place, monkeypatch, first):
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    with faults.injected(f"download: {first}", "first of two homes"):
+        download.fetch("some", "file.bin", entry_of(server, first, "good"), place, None)
+        assert place.read_bytes() == CONTENT
 
 
 def test_a_home_is_asked_three_times(server, place):
