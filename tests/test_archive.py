@@ -284,7 +284,7 @@ def test_a_link_is_refused(archive: Path) -> None:
 
 def test_a_member_that_is_also_a_folder_is_refused(archive: Path) -> None:
     rewrite(archive, members_of(archive) | {"config/paper.yaml/x": b"x"})
-    assert "config/paper.yaml/x: cannot be unpacked" in reason(archive)
+    assert "config/paper.yaml/x: cannot be written (File exists)" in reason(archive)
 
 
 def test_a_compressed_member_is_refused_before_it_is_unpacked(archive: Path) -> None:

@@ -177,7 +177,7 @@ NAN = np.full((8, 12), np.nan, np.float32)
         ({"test/images": np.uint8(3)}, r"found the shape \[\]"),
         ({"test/images": np.zeros((8, 12), np.int64)}, "int64"),
         ({"test/images": np.zeros((8, 12))}, "float64, uint8"),
-        ({"test/images": np.array([["a"] * 12] * 8, "S1")}, "expected uint8"),
+        ({"test/images": np.array([["a"] * 12] * 8, "S1")}, "other things than numbers"),
         ({"train/images": np.zeros((20, 12), "f4"), "test/images": NAN}, "values from nan"),
         (
             {"train/images": np.full((20, 12), 1.5), "test/images": np.zeros((8, 12))},

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from memvae import __version__, store
+from memvae import __version__
 from memvae.errors import InputError
 
 SCHEMES: tuple[str, ...] = ("https",)  # of a home (the config's schema asks the same); tests add http for 127.0.0.1
@@ -53,6 +53,8 @@ def fetch(
         return
     if folder is not None and not Path(folder).is_dir():
         raise InputError(f"data_folder ({FOLDER_VARIABLE}): found {folder}, expected an existing folder; {_DEMO}")
+    from memvae import store  # here, for the doctor reads this module where h5py is missing
+
     with store.replacing(destination) as temporary:
         source = _from_folder(dataset, name, entry, Path(folder), temporary) if folder is not None else ""
         source = source or _from_homes(dataset, name, entry, folder, temporary, report)
