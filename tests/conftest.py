@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import faults
 import project
@@ -32,8 +33,20 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist hands its counts of faults to the process that prints them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["faults"] = [(*key, vars(counts)) for key, counts in faults.COUNTS.items()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for fault, where, counts in getattr(node, "workeroutput", {}).get("faults", []):
+        faults.COUNTS[fault, where].add(**counts)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The faults that this process has injected, and what came of them (docs/reliability.md)."""
+    """The faults that were injected, and what came of them (docs/reliability.md)."""
     if faults.COUNTS:
         terminalreporter.section(f"faults, seed {faults.SEED}")
         terminalreporter.write_line("\n".join(faults.summary()))

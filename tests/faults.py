@@ -25,6 +25,13 @@ class Counts:
     survived: int = 0
     wrong: int = 0
 
+    def add(self, injected: int, survived: int, wrong: int) -> None:
+        self.injected, self.survived, self.wrong = (
+            self.injected + injected,
+            self.survived + survived,
+            self.wrong + wrong,
+        )
+
 
 COUNTS: dict[tuple[str, str], Counts] = defaultdict(Counts)  # (fault, where)
 
@@ -46,7 +53,7 @@ def injected(fault: str, where: str) -> Iterator[None]:
 
 
 def summary() -> list[str]:
-    """The counts of this process as the lines of a Markdown table."""
+    """The counts as the lines of a Markdown table."""
     rows = [(*key, *map(str, vars(counts).values())) for key, counts in sorted(COUNTS.items())]
     total = [str(sum(vars(counts)[name] for counts in COUNTS.values())) for name in vars(Counts())]
     lines = [("fault", "where", "injected", "survived", "wrong results"), ("---", "---", "---:", "---:", "---:")]
