@@ -14,7 +14,8 @@ ARCHIVE = "results/tiny/archive.zip"
 RUN = "digits-mem_vae-k1-s0"
 # What may differ between two identical runs: seconds, clock, host, and paths in Snakemake's commands.
 DIFFERS = (".run.json", ".tsv", ".log", ".lock")
-TIMED = {targets.PAGE, "docs/results/provenance.csv"}  # they tell how long each training took, and when
+# They tell how long each training took, and when.
+TIMED = {targets.PAGE, targets.report_page(project.TINY), "docs/results/provenance.csv"}
 
 
 def made(folder: Path) -> dict[str, str]:
