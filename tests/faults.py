@@ -95,6 +95,13 @@ def end_at_line(process: subprocess.Popen[str], words: str, number: int) -> str:
     return "".join(lines)
 
 
+def starting_with(folder: Path, statements: str) -> dict[str, str]:
+    """The variables with which a process of Python runs these statements before anything else."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(statements)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(project.ROOT)])}
+
+
 def moments(count: int, seconds: float) -> Iterator[float]:
     """`count` random moments between 0 and `seconds`, the same ones every time."""
     draw = random.Random(SEED)

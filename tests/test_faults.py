@@ -28,6 +28,7 @@ RUNS_OF = {"slots": "digits-vis_mem_vae-k1-s0"}
 ANALYSES = ("likelihood", "generation", "detail", "slots", "imputation", "probing")
 STAGES = ("train", "classifier", *ANALYSES)
 KILLS = 20
+TERMS = 6
 
 
 def command(stage: str, output: Path) -> list[str]:
@@ -133,16 +134,40 @@ def test_a_second_signal_ends_a_training_at_once(finished: Path, tmp_path: Path)
 def test_an_analysis_ended_by_a_signal_says_so_and_leaves_nothing(
     finished: Path, tmp_path: Path, stage: str, number: signal.Signals
 ) -> None:
-    """The signal comes when the program is at work, after its imports at the latest."""
-    output = tmp_path / f"{stage}.h5"
+    """The signal comes at the worst moment: the file is written and has not got its name."""
+    variables = faults.starting_with(
+        tmp_path / "site",
+        "import os\n"
+        "replace = os.replace\n"
+        f"os.replace = lambda *names: replace(*names) if {stage!r} not in str(names[1]) else os.killpg(0, {number})\n",
+    )
+    (tmp_path / "analyses").mkdir()
+    output = tmp_path / "analyses" / f"{stage}.h5"
     with faults.injected(f"{number.name} to the process group", stage):
-        process = faults.start(finished, *command(stage, output))
-        text = faults.end_after(process, 1.5, number)
-        if process.returncode == 0:
-            assert output.read_bytes() == expected(finished, stage)
-        else:
-            assert process.returncode == 128 + number, text
-            assert "ended by" in one_line(text, stage)
+        process = faults.start(finished, *command(stage, output), **variables)
+        text = process.communicate()[1]
+        assert process.returncode == 128 + number, text
+        assert "ended by" in one_line(text, stage)
+        assert not list(output.parent.iterdir())
+        assert project.memvae(finished, *command(stage, output)).returncode == 0
+        assert output.read_bytes() == expected(finished, stage)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ANALYSES)
+def test_an_analysis_ended_at_random_moments_leaves_all_or_nothing(finished: Path, tmp_path: Path, stage: str) -> None:
+    """Before and after the stage's own work, while Python starts and ends, the signal ends the process itself."""
+    output = tmp_path / f"{stage}.h5"
+    for index, moment in enumerate(faults.moments(TERMS, 3)):
+        number = (signal.SIGINT, signal.SIGTERM)[index % 2]
+        with faults.injected(f"{number.name} at a random moment", stage):
+            process = faults.start(finished, *command(stage, output))
+            text = faults.end_after(process, moment, number)
+            assert process.returncode in (0, 128 + number, -number) or "KeyboardInterrupt" in text, text
+            if process.returncode == 0 or output.exists():
+                assert output.read_bytes() == expected(finished, stage)
+                output.unlink()
+            Path(f"{output}.run.json").unlink(missing_ok=True)
             assert not list(tmp_path.iterdir())
 
 
@@ -313,17 +338,16 @@ def test_inputs_from_the_future_are_refused_by_name_and_used_once_their_time_is_
 
 def test_a_clock_set_back_during_a_training_changes_neither_bytes_nor_seconds(finished: Path, tmp_path: Path) -> None:
     """Every call of time.time in the training's process is an hour earlier than the one before."""
-    (tmp_path / "clock").mkdir()
-    (tmp_path / "clock/sitecustomize.py").write_text(
+    variables = faults.starting_with(
+        tmp_path / "site",
         "import itertools, time\n"
         "now, count = time.time, itertools.count()\n"
-        "time.time = lambda: now() - 3600 * next(count)\n"
+        "time.time = lambda: now() - 3600 * next(count)\n",
     )
     output = tmp_path / "model.h5"
-    path = os.pathsep.join([str(tmp_path / "clock"), str(project.ROOT)])
     with faults.injected("clock set back while it runs", "train"):
         started = time.monotonic()
-        result = project.memvae(finished, *command("train", output), PYTHONPATH=path, **EVERY_EPOCH)
+        result = project.memvae(finished, *command("train", output), **variables, **EVERY_EPOCH)
         assert result.returncode == 0, result.stderr
         assert output.read_bytes() == expected(finished, "train")
         seconds = json.loads(Path(f"{output}.run.json").read_text())["seconds"]
