@@ -71,7 +71,8 @@ def _without_packages(name: str) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from memvae import stages, targets
+    from memvae import targets
+    from memvae.stages import about, analyses, results, training
 
     parser = argparse.ArgumentParser(
         prog="memvae", description="Reproduction of `Learning to Generate with Memory` (ICML 2016), stage by stage."
@@ -100,24 +101,24 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(stage=function)
 
     run = "e.g. mnist-mem_vae-k1-s0"
-    stage(stages.download, "file", "spec", dataset="e.g. mnist")
-    stage(stages.prepare, "spec", "output", dataset="e.g. mnist")
-    stage(stages.train, "spec", "data", "output", run=run)
-    stage(stages.classifier, "settings", "data", "output", dataset="e.g. mnist")
-    stage(stages.parameters, "plan", "output")
-    for analysis in (stages.likelihood, stages.generation, stages.detail, stages.slots, stages.probing):
+    stage(training.download, "file", "spec", dataset="e.g. mnist")
+    stage(training.prepare, "spec", "output", dataset="e.g. mnist")
+    stage(training.train, "spec", "data", "output", run=run)
+    stage(training.classifier, "settings", "data", "output", dataset="e.g. mnist")
+    stage(analyses.parameters, "plan", "output")
+    for analysis in (analyses.likelihood, analyses.generation, analyses.detail, analyses.slots, analyses.probing):
         stage(analysis, "settings", "model", "data", "output", run=run)
-    stage(stages.imputation, "settings", "model", "data", "classifier", "output", run=run)
-    stage(stages.table, "plan", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
-    stage(stages.figure, "plan", "output", name=", ".join(targets.FIGURES))
-    stage(stages.scorecard, "plan", "paper", "output", name=" or ".join(targets.SCORECARDS))
-    stage(stages.check, "plan", "scorecard")
-    stage(stages.page, "plan", "paper", "output")
-    stage(stages.archive, "plan", "paper", "output")
-    stage(stages.redraw, "output", archive="e.g. results/archive.zip")
-    stage(stages.trace, flags=("verify", "json"), path="a table, figure, scorecard or HDF5 file, e.g. figures/fig7.png")
-    stage(stages.doctor)
-    stage(stages.cost, target="e.g. figures/fig7.png")
+    stage(analyses.imputation, "settings", "model", "data", "classifier", "output", run=run)
+    stage(results.table, "plan", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
+    stage(results.figure, "plan", "output", name=", ".join(targets.FIGURES))
+    stage(results.scorecard, "plan", "paper", "output", name=" or ".join(targets.SCORECARDS))
+    stage(results.check, "plan", "scorecard")
+    stage(results.page, "plan", "paper", "output")
+    stage(results.archive, "plan", "paper", "output")
+    stage(results.redraw, "output", archive="e.g. results/archive.zip")
+    stage(about.trace, flags=("verify", "json"), path="a table, figure, scorecard or HDF5 file, e.g. figures/fig7.png")
+    stage(about.doctor)
+    stage(about.cost, target="e.g. figures/fig7.png")
     for name in ("table", "scorecard", "page", "archive"):
         commands.choices[name].set_defaults(paper=targets.PAPER_VALUES)
     commands.choices["redraw"].set_defaults(output="redrawn")

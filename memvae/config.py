@@ -1,12 +1,9 @@
 """From `config/config.yaml` to the specification of one run.
 
-The standard library alone is imported at the top: Snakemake imports this module at every dry run, and a machine that
-only trains needs neither YAML nor a schema, because a specification travels as JSON.
+The standard library alone is imported at the top, for Snakemake imports this module at every dry run.
 """
 
 import copy
-import dataclasses
-import json
 import math
 import os
 import re
@@ -17,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from memvae.errors import InputError
+from memvae.spec import STAGES, RunSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path("config/config.yaml")
@@ -24,94 +22,6 @@ PAPER = "paper"  # the scale that is the configuration itself, without a change
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 DEPTH = 20  # levels of a configuration; ours has five
 RUN_NAME = re.compile(r"(?P<dataset>[a-z0-9_]+)-(?P<model>[a-z0-9_]+)-k(?P<k>[0-9]+)-s(?P<seed>[0-9]+)")
-
-# Raise a stage's number when its results change: what was computed before it is then computed again.
-STAGES = {
-    "prepare": 1,
-    "train": 2,
-    "classifier": 1,
-    "parameters": 1,
-    "likelihood": 3,
-    "generation": 1,
-    "detail": 1,
-    "slots": 2,
-    "imputation": 2,
-    "probing": 1,
-    "table": 2,
-    "figure": 3,
-    "page": 3,
-    "archive": 1,
-}
-
-
-@dataclass(frozen=True)
-class Network:
-    """The shape of one model. Tuples run over the hidden layers, the one next to the data first."""
-
-    image: tuple[int, int]  # rows, columns
-    hidden: tuple[int, ...]  # units
-    latent: int  # Z
-    slots: tuple[int, ...]  # S of each decoder layer, 0: no memory
-    attention: str = "sigmoid"  # sigmoid | softmax
-    composition: str = "mlp"  # mlp | sum
-    likelihood: str = "bernoulli"  # bernoulli | gaussian
-
-    @property
-    def pixels(self) -> int:
-        return self.image[0] * self.image[1]
-
-    @property
-    def has_memory(self) -> bool:
-        return any(self.slots)
-
-
-@dataclass(frozen=True)
-class Training:
-    """SPEC of one training; the sources stand in `config/config.yaml`."""
-
-    samples: int  # K of the bound
-    epochs: int
-    full_epochs: int  # the data set's own number; with fewer epochs the schedule is compressed
-    constant_epochs: int  # of full_epochs, at the full learning rate
-    batch_size: int
-    binarise: str  # each_epoch | never
-    learning_rate: float
-    beta1: float
-    beta2: float
-    epsilon: float
-    decay: float
-    clip_norm: float
-    clip_element: float
-    reconstruction_weight: float
-    reconstruction_draw: str  # shared | second
-    curve_every: int
-    precision: str  # of matrix products: float32 | bf16
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """All that decides the weights of one run (with the data and the mode: memvae/compute.py)."""
-
-    run: str
-    dataset: str
-    dataset_title: str
-    model_title: str
-    seed: int
-    network: Network
-    training: Training
-    version: int = STAGES["train"]
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @staticmethod
-    def from_json(text: str, source: str = "--spec") -> "RunSpec":
-        """Strict: an unknown, missing or wrongly typed key is refused by its name."""
-        try:
-            raw = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{source}: found no JSON ({error}); expected a run's specification") from None
-        return _strict(RunSpec, raw, source)
 
 
 @dataclass(frozen=True)
@@ -251,9 +161,7 @@ class Config:
             "training": training,
             "version": STAGES["train"],
         }
-        spec = _strict(RunSpec, raw, f"run {run}")
-        _check_spec(spec)
-        return spec
+        return RunSpec.from_mapping(raw, f"run {run}")
 
     def _check_references(self) -> None:
         for group, entries in self.groups.items():
@@ -368,12 +276,6 @@ def _check_plain(value: Any, where: str) -> None:
         raise InputError(f"{where}: found {value[:60]!r}, expected text of one line without control characters")
 
 
-def network_from(raw: dict[str, Any], where: str = "network") -> Network:
-    """A network from a mapping, strictly."""
-    network: Network = _strict(Network, raw, where)
-    return network
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
@@ -391,55 +293,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise InputError(f"{path}: found {type(raw).__name__}, expected a mapping")
     return raw
-
-
-def _check_spec(spec: RunSpec) -> None:
-    """What a schema cannot say: relations between keys."""
-    network, training = spec.network, spec.training
-    if len(network.slots) != len(network.hidden):
-        raise InputError(
-            f"run {spec.run}: slots has {len(network.slots)} entries and hidden {len(network.hidden)}; "
-            "expected one per hidden layer, or one number for all"
-        )
-    if training.samples < 1 or training.epochs < 1:
-        raise InputError(
-            f"run {spec.run}: found K = {training.samples}, epochs = {training.epochs}, expected at least 1"
-        )
-    if training.constant_epochs > training.full_epochs:
-        raise InputError(
-            f"run {spec.run}: constant_epochs is {training.constant_epochs}, expected at most epochs "
-            f"({training.full_epochs})"
-        )
-    if network.likelihood == "gaussian" and training.binarise != "never":
-        raise InputError(f"run {spec.run}: binarise is {training.binarise!r}, expected 'never' for Gaussian data")
-
-
-def _strict(kind: type, raw: Any, where: str) -> Any:
-    """A dataclass from a mapping; every key known, present and of its type."""
-    if not isinstance(raw, dict):
-        raise InputError(f"{where}: found {type(raw).__name__}, expected a mapping")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    if unknown := sorted(set(raw) - set(fields)):
-        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(fields)}")
-    values = {}
-    for name, field in fields.items():
-        if name not in raw:
-            if field.default is dataclasses.MISSING:
-                raise InputError(f"{where}: the key {name!r} is missing")
-            continue
-        values[name] = _typed(field.type, raw[name], f"{where}.{name}")
-    return kind(**values)
-
-
-def _typed(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _strict(kind, value, where)  # type: ignore[arg-type]
-    if getattr(kind, "__origin__", None) is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{where}: found {value!r}, expected a list of whole numbers")
-        return tuple(_typed(int, item, where) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise InputError(f"{where}: found {value!r}, expected {kind.__name__}")
-    return value

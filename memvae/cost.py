@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
-from memvae.config import Config, Network, RunSpec
+from memvae.config import Config
 from memvae.errors import InputError
+from memvae.spec import Network, RunSpec
 
 FLOPS = 45e9  # per second and core, products of this size in float32
 STEP_OVERHEAD = 2.5e-3  # seconds of a training step outside its products

@@ -7,8 +7,8 @@ import numpy as np
 import project
 import pytest
 
-from memvae import config as configuration
 from memvae import store
+from memvae.spec import STAGES as VERSIONS
 
 STAGES = {"download", "train", "prepare", "classifier", "parameters", "likelihood", "generation", "slots", "imputation"}
 STAGES |= {
@@ -48,7 +48,7 @@ def test_help_lists_one_subcommand_per_stage(folder: Path) -> None:
 
 def test_stages_of_the_workflow_have_a_version() -> None:
     without_own_file = {"download", "cost", "scorecard", "check", "redraw", "trace", "doctor"}
-    assert set(configuration.STAGES) == STAGES - without_own_file
+    assert set(VERSIONS) == STAGES - without_own_file
 
 
 def test_a_missing_data_set_says_how_to_make_it(folder: Path) -> None:

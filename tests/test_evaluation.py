@@ -16,13 +16,13 @@ from scipy import special, stats
 from sklearn import datasets
 
 from memvae import compute, store
-from memvae.config import Network, RunSpec, Training
 from memvae.errors import InputError
 from memvae.evaluation import classifier, detail, imputation, likelihood, models, probing, slots
 from memvae.evaluation.generation import generate
 from memvae.model.layers import Normalise
 from memvae.model.network import MemVAE
 from memvae.random import keyed
+from memvae.spec import Network, RunSpec, Training
 from memvae.training.loop import Trained
 from memvae.training.state import Curves
 

@@ -22,10 +22,10 @@ from export import Export
 
 import memvae
 from memvae import config
-from memvae.config import Network
 from memvae.evaluation import likelihood, models
 from memvae.model.network import MemVAE, collect_statistics
 from memvae.random import keyed
+from memvae.spec import Network
 from memvae.training.loop import Trained
 from memvae.training.state import Curves
 

@@ -25,6 +25,7 @@ from memvae.config import Config
 from memvae.data import dataset
 from memvae.errors import InputError
 from memvae.evaluation import classifier, models
+from memvae.spec import RunSpec
 from memvae.training import loop
 
 pytestmark = project.on_the_tiny_dag
@@ -213,7 +214,7 @@ def plan(raw: Any) -> None:
     config = Config(configuration.normalise(raw))
     for run in config.runs("appendix", "extended", "own"):
         spec = config.spec(run)
-        assert configuration.RunSpec.from_json(spec.to_json()) == spec
+        assert RunSpec.from_json(spec.to_json()) == spec
     for entry in targets.drawn(config):
         json.dumps(entry, allow_nan=False)
     for target in (*targets.TABLES, *targets.FIGURES, *targets.SCORECARDS, "page", "archive", "parameters"):

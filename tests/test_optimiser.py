@@ -8,7 +8,7 @@ import reference
 import torch
 from torch import nn
 
-from memvae.config import Training
+from memvae.spec import Training
 from memvae.training.optimiser import LasagneAdam, learning_rate
 
 pytestmark = pytest.mark.usefixtures("double")

@@ -18,10 +18,10 @@ import torch
 from scipy import stats
 
 from memvae import store
-from memvae.config import Network, RunSpec, Training
 from memvae.errors import InputError
 from memvae.evaluation import models
 from memvae.random import keyed
+from memvae.spec import Network, RunSpec, Training
 from memvae.training import loop
 from memvae.training import state as training_state
 from memvae.training.loop import Trained, TrainingData

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from memvae.config import Network
 from memvae.errors import InputError
 from memvae.model.network import MemVAE
 from memvae.random import keyed
+from memvae.spec import Network
 
 
 @torch.no_grad()

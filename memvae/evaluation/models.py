@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from memvae import store
-from memvae.config import RunSpec
 from memvae.errors import InputError
 from memvae.model.network import MemVAE
+from memvae.spec import RunSpec
 from memvae.training.loop import Trained
 from memvae.training.state import array
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from memvae.config import Network
 from memvae.model.network import MemVAE
+from memvae.spec import Network
 
 
 def count_parameters(network: Network) -> int:

@@ -3,10 +3,12 @@ network. Text runs to the window's width and wide tables scroll by themselves, s
 """
 
 import base64
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import PurePosixPath
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 MIME = {".png": "image/png", ".csv": "text/csv"}
 STYLE = """
@@ -16,8 +18,8 @@ h1, h2 { line-height: 1.25; } h2 { margin-top: 2.5rem; border-bottom: 1px solid 
 img { max-width: 100%; height: auto; background: #fff; }
 .table { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .875rem; overflow-wrap: normal; }
-th, td { padding: .25rem .5rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; min-width: 4rem; }
-th { border-bottom: 2px solid #888; } .right { text-align: right; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #ddd; vertical-align: top; min-width: 4rem; }
+th { border-bottom: 2px solid #888; }
 code { font-size: .875em; }
 """
 
@@ -29,52 +31,41 @@ def page(markdown: str, files: Mapping[str, bytes]) -> str:
     files: what it shows or links to, path in the text -> content. A link to another page of the documentation, which is
     not inside, becomes words that name it.
     """
-    blocks = [_block(block, files) for block in markdown.strip().split("\n\n")]
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.add_render_rule("table_open", lambda *_: '<div class="table"><table>\n')
+    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    tokens = parser.parse(markdown)
+    for inline in (token for token in tokens if token.children):
+        inline.children = list(_with_contents(inline.children or [], files))
     title = markdown.partition("\n")[0].lstrip("# ")
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style>"
     )
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(blocks) + "\n</body></html>\n"
+    body = parser.renderer.render(tokens, parser.options, {})
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
 
 
-def _block(text: str, files: Mapping[str, bytes]) -> str:
-    if heading := re.fullmatch(r"(#+) (.*)", text):
-        level = len(heading[1])
-        return f"<h{level}>{_inline(heading[2], files)}</h{level}>"
-    if text.startswith("|"):
-        return _table(text.splitlines(), files)
-    return f"<p>{_inline(text, files)}</p>"
-
-
-def _table(lines: list[str], files: Mapping[str, bytes]) -> str:
-    """A table with pipes, whose second line says how columns are aligned."""
-    head, align, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
-    marks = [' class="right"' if cell.endswith(":") else "" for cell in align]
-
-    def row(cells: list[str], tag: str) -> str:
-        inside = (f"<{tag}{mark}>{_inline(cell, files)}</{tag}>" for cell, mark in zip(cells, marks, strict=True))
-        return f"<tr>{''.join(inside)}</tr>"
-
-    body = "\n".join(row(cells, "td") for cells in rows)
-    return f'<div class="table"><table><thead>{row(head, "th")}</thead>\n<tbody>{body}</tbody></table></div>'
-
-
-def _inline(text: str, files: Mapping[str, bytes]) -> str:
-    text = escape(text, quote=False)
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
-    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
-    text = re.sub(r"!\[([^]]*)\]\(([^)]+)\)", lambda m: f'<img alt="{m[1]}" src="{_data(m[2], files)}">', text)
-    return re.sub(r"\[([^]]*)\]\(([^)]+)\)", lambda m: _link(m[1], m[2], files), text)
-
-
-def _link(text: str, target: str, files: Mapping[str, bytes]) -> str:
-    path = PurePosixPath(target.partition("#")[0])
-    if target in files:
-        return f'<a download="{path.name}" href="{_data(target, files)}">{text}</a>'
-    if "://" in target:
-        return f'<a href="{target}">{text}</a>'
-    return text if path.name in text else f"{text} (docs/{path})"
+def _with_contents(tokens: Sequence[Token], files: Mapping[str, bytes]) -> Iterator[Token]:
+    """The tokens of a line, with the files that pictures and links name inside them. Raises KeyError for a picture
+    that is not among the files."""
+    page = ""  # a page that is not inside, to which the link goes that is open
+    words = ""  # of that link
+    for token in tokens:
+        if token.type == "image":
+            token.attrs["src"] = _data(str(token.attrs["src"]), files)
+        elif token.type == "link_open":
+            target = str(token.attrs["href"])
+            if target in files:
+                token.attrs |= {"download": PurePosixPath(target).name, "href": _data(target, files)}
+            elif "://" not in target:
+                page, words = target.partition("#")[0], ""
+                continue
+        elif token.type == "link_close" and page:
+            named = PurePosixPath(page).name in words
+            page, token = "", Token("text", "", 0, content="" if named else f" (docs/{page})")
+        words += token.content
+        yield token
 
 
 def _data(path: str, files: Mapping[str, bytes]) -> str:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from memvae import compute, cost, signals
-from memvae.config import RunSpec
 from memvae.errors import InputError
 from memvae.model.network import MemVAE, collect_statistics
 from memvae.progress import Progress
 from memvae.random import keyed
+from memvae.spec import RunSpec
 from memvae.training import state as training_state
 from memvae.training.objective import draw_noise, objective
 from memvae.training.optimiser import learning_rate

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from memvae import compute
-from memvae.config import Training
 from memvae.model.network import MemVAE
+from memvae.spec import Training
 from memvae.training.objective import objective
 from memvae.training.optimiser import LasagneAdam
 

@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir)))
 from memvae import config as configuration, cost, resources, targets
 from memvae.errors import InputError
+from memvae.spec import STAGES
 
 
 def refuse(message):
@@ -144,7 +145,7 @@ def write_plans(workflow):
 
 
 CONFIG = configured()
-VERSIONS = configuration.STAGES
+VERSIONS = STAGES
 GPU = int(os.getenv("MEMVAE_DEVICE", "cuda" if shutil.which("nvidia-smi") else "cpu") == "cuda")
 THREADS = threads()
 PLANS = {}  # path -> text
