@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,18 @@ def tiny(folder: Path, *arguments: str, changes: str = "", **variables: str) -> 
         (folder / "changes.yaml").write_text(changes)
         overlays.append("changes.yaml")
     return snakemake(folder, *arguments, "--configfile", *overlays, **variables)
+
+
+def same_bytes(folder: Path, finished: Path, paths: list[str]) -> None:
+    """These files are the same in both folders."""
+    for path in paths:
+        assert (folder / path).read_bytes() == (finished / path).read_bytes(), path
+
+
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[str] | None = None, seconds: float = 120) -> None:
+    """Fails after so many seconds, or when the process has ended before."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert process is None or process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
