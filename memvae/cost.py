@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from memvae.config import Config
 from memvae.errors import InputError
+from memvae.progress import readable
 from memvae.spec import Network, RunSpec
 
 FLOPS = 45e9  # per second and core, products of this size in float32
@@ -117,13 +118,6 @@ def planned(target: str, extra: list[str]) -> list[tuple[str, dict[str, str]]]:
             raise InputError(ours[0].replace("--config scale=", "--scale "))
         raise InputError(f"{target}: snakemake cannot plan it: {' '.join(lines[-3:])[:300]}")
     return _planned(text)
-
-
-def readable(time: float) -> str:
-    """Seconds in words."""
-    if time < 90:
-        return f"{time:.0f} s"
-    return f"{time / 60:.0f} min" if time < 5400 else f"{time / 3600:.1f} h"
 
 
 def _compiled(time: float) -> float:

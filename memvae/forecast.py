@@ -16,6 +16,7 @@ from typing import Any
 from memvae import cost, resources, store, targets
 from memvae.config import PAPER, RUN_NAME, Config
 from memvae.errors import InputError
+from memvae.progress import readable
 from memvae.resources import Job
 
 SAMPLED = 120.0  # seconds from which a processor time is right: Snakemake samples it every half minute
@@ -48,13 +49,13 @@ def describe(config: Config, target: str, extra: list[str], load: Callable[[str]
         return "\n".join([*lines, "memvae: nothing to be done"])
     count, free = sum(need.jobs for need in found), shutil.disk_usage(".").free / 1e9
     lines.append(
-        f"memvae: {count} jobs, {trainings} of them trainings; about {cost.readable(seconds)} of one core, "
+        f"memvae: {count} jobs, {trainings} of them trainings; about {readable(seconds)} of one core, "
         f"{disk:.0f} MB of {free:.0f} GB that are free; on a GPU: not measured"
     )
     lines.append(f"{'jobs':>5} {'kind':12} {'core time':>10} {'disk':>10}  core time from")
     for need in found:
         size = "?" if need.disk_mb is None else f"{need.disk_mb:.1f} MB"
-        lines.append(f"{need.jobs:5} {need.kind:12} {cost.readable(need.seconds):>10} {size:>10}  {need.source}")
+        lines.append(f"{need.jobs:5} {need.kind:12} {readable(need.seconds):>10} {size:>10}  {need.source}")
     return "\n".join([*lines, f"disk: from the files of {resources.MEASURED.name}", *cost.advice(config, jobs)])
 
 

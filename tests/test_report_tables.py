@@ -504,13 +504,6 @@ def test_layout_is_read_strictly(change: dict[str, Any], message: str) -> None:
         Layout.from_dict({**synthetic.layout(synthetic.row("vae")), **change})
 
 
-def test_layout_travels_as_json() -> None:
-    text = '{"scale": "paper", "note": "", "rows": []}'
-    assert Layout.from_json(text) == Layout("paper", "", ())
-    with pytest.raises(InputError, match="found no JSON"):
-        Layout.from_json("{")
-
-
 # ---- the paper's numbers --------------------------------------------------------------------------------------------
 def test_paper_values_are_those_printed() -> None:
     printed = paper.read_paper(PAPER)

@@ -1,6 +1,5 @@
 """Which rows a table or figure has, and which input file belongs to which row."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -35,13 +34,6 @@ class Layout:
         return Layout(
             raw["scale"], raw["note"], tuple(_row(row, f"{source}.rows[{n}]") for n, row in enumerate(raw["rows"]))
         )
-
-    @staticmethod
-    def from_json(text: str, source: str = "layout") -> "Layout":
-        try:
-            return Layout.from_dict(json.loads(text), source)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{source}: found no JSON ({error}); expected scale, note and rows") from None
 
 
 @dataclass(frozen=True)
