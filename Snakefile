@@ -29,6 +29,14 @@ onstart:
     print(cost.announcement(CONFIG, jobs_to_run(workflow)), file=sys.stderr)
 
 
+onerror:
+    print(
+        "memvae: not finished; the same command continues: what is finished stays, and a training goes on from its "
+        "last state",
+        file=sys.stderr,
+    )
+
+
 rule all:
     default_target: True
     input:

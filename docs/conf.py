@@ -40,6 +40,7 @@ def block_math(translator: HTML5Translator, node: nodes.math_block) -> None:
 def _mathml(node: nodes.math | nodes.math_block) -> str:
     """The formula in MathML; what cannot be converted raises, and so fails the build."""
     formula = re.sub(r"\\dots\b", r"\\ldots", node.astext())
+    formula = re.sub(r"\\log\s+(?!\()", r"\\log\\,", formula)  # MathML has no space of its own here
     return str(latex2mathml.tex2mathml(formula, as_block=isinstance(node, nodes.math_block)))
 
 

@@ -5,6 +5,7 @@ anything else keeps its traceback.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -46,6 +47,9 @@ def main() -> None:
             arguments.stage(arguments)
     except InputError as error:
         _refuse(arguments.command, error)
+    except BrokenPipeError:  # the reader, such as `| head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer
+        sys.exit(128 + signal.SIGPIPE)
     except signals.Ended as ended:
         say(f"memvae {arguments.command}: ended by {signal.Signals(ended.number).name}; the same command continues")
         sys.exit(128 + ended.number)

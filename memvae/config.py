@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path("config/config.yaml")
 PAPER = "paper"  # the scale that is the configuration itself, without a change
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+ROOMS = ("models", "evaluation", "classifiers", "tables", "benchmarks", "report")  # below results/<scale>/
 DEPTH = 20  # levels of a configuration; ours has five
 RUN_NAME = re.compile(r"(?P<dataset>[a-z0-9_]+)-(?P<model>[a-z0-9_]+)-k(?P<k>[0-9]+)-s(?P<seed>[0-9]+)")
 
@@ -117,6 +118,13 @@ class Config:
         if self.data_folder:
             os.environ["MEMVAE_DATA_FOLDER"] = str(Path(self.data_folder).expanduser().resolve())
 
+    def check_data_folder(self) -> None:
+        """Raises InputError where the user's folder of files, if there is one, is no folder."""
+        setting = "data_folder" if self.data_folder else "MEMVAE_DATA_FOLDER"
+        folder = self.data_folder or os.environ.get("MEMVAE_DATA_FOLDER", "")
+        if folder and not Path(folder).expanduser().is_dir():
+            raise InputError(f"{setting}: found {folder!r}, expected a folder; correct the path or leave it out")
+
     def scale_note(self) -> str:
         """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
         if self.scale == PAPER:
@@ -186,6 +194,13 @@ class Config:
                 self.analysis_rows(analysis)
 
 
+def making(path: Path | str) -> str:
+    """The command that makes a file of the workflow, at the scale that its path names: `results/<scale>/...`."""
+    parts = Path(path).parts
+    at_scale = parts[0] in ("results", "figures") and len(parts) > 2 and parts[1] not in ROOMS
+    return f"`snakemake --cores 1 {path}{f' --config scale={parts[1]}' if at_scale else ''}`"
+
+
 def threads() -> int:
     """Threads of a job that computes: the environment variable MEMVAE_THREADS, or 1. The same whatever `--cores` is.
 
@@ -238,19 +253,23 @@ def validate(raw: dict[str, Any]) -> None:
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(raw))
     if not errors:
         return
-    error = jsonschema.exceptions.best_match(errors)
+    unknown_keys = [error for error in errors if error.validator == "additionalProperties"]  # a typo: the best hint
+    error = jsonschema.exceptions.best_match(unknown_keys or errors)
     where = ".".join(str(part) for part in error.absolute_path) or "config"
     if error.validator == "additionalProperties":
         allowed = sorted(error.schema.get("properties", {}))
         unknown = sorted(set(error.instance) - set(allowed))
         raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(allowed)}")
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        raise InputError(f"{where}: the key {missing[0]!r} is missing")
     found = str(error.instance) if len(str(error.instance)) < 60 else str(error.instance)[:57] + "..."
     allowed_text = {
         "enum": lambda: "one of " + ", ".join(map(str, error.validator_value)),
-        "required": lambda: error.message,
         "pattern": lambda: f"a name that matches {error.validator_value}",
     }.get(error.validator, lambda: f"{error.validator} {error.validator_value}")()
-    raise InputError(f"{where}: found {found!r}, expected {allowed_text}")
+    hint = "; several are written 'seeds=[0,1,2]', with the quotes" if where.startswith("seeds") else ""
+    raise InputError(f"{where}: found {found!r}, expected {allowed_text}{hint}")
 
 
 def _check_plain(value: Any, where: str) -> None:

@@ -132,7 +132,9 @@ def _torch() -> Iterator[Finding]:
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU"
     yield Finding(OK, "build of torch", f"{torch.__version__}, {build}")
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    if gpus:
+    if os.environ.get("MEMVAE_DEVICE") == "cuda" and not gpus:
+        yield Finding(WRONG, "GPU", "none, and MEMVAE_DEVICE=cuda asks for one", "unset it; every job refuses to run")
+    elif gpus:
         yield Finding(OK, "GPU", ", ".join(gpus))
     else:
         why = "torch is the CPU build" if not torch.version.cuda else "torch sees none"

@@ -19,7 +19,7 @@ from memvae.errors import InputError
 from memvae.progress import readable
 from memvae.resources import Job
 
-SAMPLED = 120.0  # seconds from which a processor time is right: Snakemake samples it every half minute
+SAMPLED = 120.0  # seconds of the processor from which they are right: Snakemake samples them every half minute
 NO_JOBS = ("all", "extended")  # rules without an output of their own
 
 
@@ -94,11 +94,15 @@ def here(results: Path, load: Callable[[str], Config]) -> list[Job]:
 
 
 def _ran_here(path: Path) -> bool:
+    """Whether a file was made on this machine, in one go: seconds of a training are those since its last start."""
     try:
         record: dict[str, Any] = json.loads(Path(f"{path}.run.json").read_text())
     except (OSError, ValueError):
         return False
-    return record.get("processor", record.get("host")) in (store.processor(), platform.node())
+    return not record.get("epochs_earlier") and record.get("processor", record.get("host")) in (
+        store.processor(),
+        platform.node(),
+    )
 
 
 def _kind(rule: str, wildcards: dict[str, str]) -> tuple[str, str]:
@@ -115,12 +119,16 @@ def _kind(rule: str, wildcards: dict[str, str]) -> tuple[str, str]:
 
 
 def _speed(own: list[Job], others: list[Job]) -> tuple[float, int]:
-    """How many times as long this machine takes as the measured one, from the jobs that ran on both; their number."""
-    theirs = {(job.rule, job.name, job.scale): job.seconds for job in others if job.rule in cost.RULES_WITH_COST}
-    ratios = [
-        job.seconds / before for job in own if (before := theirs.get((job.rule, job.name, job.scale), 0.0)) > cost.START
-    ]
+    """How many times as long this machine's processor takes as the measured one's, from the long jobs that ran on both;
+    and their number. Short jobs are mostly start and waiting: they tell how busy a machine was."""
+    theirs = {(job.rule, job.name, job.scale): job.cpu_seconds for job in _long(others)}
+    both = [(job.cpu_seconds, theirs.get((job.rule, job.name, job.scale))) for job in _long(own)]
+    ratios = [ours / before for ours, before in both if before]
     return (statistics.median(ratios) if ratios else 1.0), len(ratios)
+
+
+def _long(jobs: list[Job]) -> list[Job]:
+    return [job for job in jobs if job.rule in cost.RULES_WITH_COST and job.cpu_seconds >= SAMPLED]
 
 
 def _seconds(
@@ -130,7 +138,7 @@ def _seconds(
     factor = f", times {speed:.2f} ({shared} jobs ran on both machines)" if shared else ""
     for jobs, where, times, suffix in ((own, "here", 1.0, ""), (others, "elsewhere", speed, factor)):
         if kind in cost.RULES_WITH_COST:
-            long = [job for job in jobs if job.rule == kind and job.seconds >= SAMPLED]
+            long = [job for job in _long(jobs) if job.rule == kind]
             if long:
                 ratio = statistics.median(job.cpu_seconds / job.estimated_seconds for job in long)
                 words = f"formula times {ratio:.2f}, as {len(long)} measured {where}{suffix}"
@@ -138,7 +146,7 @@ def _seconds(
         elif measured := [job.seconds for job in jobs if job.rule == kind]:
             words = f"{len(measured)} measured {where}{suffix}"
             return statistics.median(measured) * times * len(estimates), words
-    return sum(estimates) * speed, f"formula alone: no measured job took {SAMPLED:.0f} s{factor}"
+    return sum(estimates) * speed, f"formula alone: no measured job took {SAMPLED:.0f} s of the processor{factor}"
 
 
 def _size(kind: str, name: str, others: list[Job]) -> float | None:

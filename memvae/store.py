@@ -27,6 +27,7 @@ import h5py
 import numpy as np
 
 from memvae import __version__
+from memvae.config import making
 from memvae.errors import InputError
 
 FORMAT_VERSION = 1
@@ -94,7 +95,7 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
     """
     path, wanted = Path(path), f"memvae/{kind}".rstrip("/")
     if not path.exists():
-        raise InputError(f"{path}: not found; expected a {wanted} file; make it with `snakemake --cores 1 {path}`")
+        raise InputError(f"{path}: not found; expected a {wanted} file; make it with {making(path)}")
     arrays: dict[str, np.ndarray] = {}
 
     def collect(name: str, item: Any) -> None:

@@ -1,6 +1,9 @@
 """The command line: one subcommand per stage, and expected failures in one line with exit code 2."""
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +106,18 @@ def test_a_model_and_data_that_do_not_belong_together_are_refused(folder: Path) 
     store.write(folder / "data/digits.h5", "dataset", arrays, kept)
     assert "sha256" in refused(folder, "likelihood", "digits-vae-k1-s0", *options)
     assert not (folder / "results/tiny/evaluation").exists()
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_silently(folder: Path) -> None:
+    """As `| head` does."""
+    words = [sys.executable, "-m", "memvae", "cost", "results/tables/table3.csv"]
+    with subprocess.Popen(
+        words, cwd=folder, env=project.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 def test_the_device_must_exist(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,3 +175,49 @@ def test_a_run_of_ones_own_joins_tables_and_can_be_analysed() -> None:
 def test_an_analysis_of_a_model_without_a_run_says_what_to_add() -> None:
     with pytest.raises(InputError, match=r"analyses\.slots\.models.*'mine'.*runs\.own"):
         changed(analyses={"slots": {"models": ["mine"]}}).analysis_rows("slots")
+
+
+def test_a_misspelled_key_is_named_and_not_the_one_that_is_missing_then() -> None:
+    raw = copy.deepcopy(RAW)
+    raw["training"]["learning_rat"] = raw["training"].pop("learning_rate")
+    with pytest.raises(InputError, match="training: found the unknown key 'learning_rat', expected one of"):
+        Config(raw)
+    del raw["training"]["learning_rat"]
+    with pytest.raises(InputError, match=r"^training: the key 'learning_rate' is missing$"):
+        Config(raw)
+
+
+def test_seeds_in_one_word_are_refused_with_how_they_are_written() -> None:
+    with pytest.raises(InputError, match=r"seeds\.0: found '0,1'.*'seeds=\[0,1,2\]'"):
+        changed(seeds="0,1")
+
+
+@pytest.mark.parametrize("setting", ["data_folder", "MEMVAE_DATA_FOLDER"])
+def test_a_data_folder_that_is_none_is_refused_by_its_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.delenv("MEMVAE_DATA_FOLDER", raising=False)
+    absent = str(tmp_path / "absent")
+    if setting == "MEMVAE_DATA_FOLDER":
+        monkeypatch.setenv(setting, absent)
+    made = changed(data_folder=absent) if setting == "data_folder" else changed()
+    with pytest.raises(InputError, match=f"{setting}: found '{absent}', expected a folder"):
+        made.check_data_folder()
+    (tmp_path / "absent").mkdir()
+    made.check_data_folder()
+
+
+@pytest.mark.parametrize(
+    ("path", "option"),
+    [
+        ("results/models/x.h5", ""),
+        ("results/scorecard.csv", ""),
+        ("figures/fig7.png", ""),
+        ("data/mnist.h5", ""),
+        ("results/demo/models/x.h5", " --config scale=demo"),
+        ("results/demo/scorecard.csv", " --config scale=demo"),
+        ("figures/demo/fig7.png", " --config scale=demo"),
+    ],
+)
+def test_the_command_that_makes_a_file_has_the_scale_of_its_path(path: str, option: str) -> None:
+    assert configuration.making(path) == f"`snakemake --cores 1 {path}{option}`"

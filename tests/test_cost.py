@@ -24,7 +24,7 @@ def need(*jobs: tuple[str, dict[str, str]], own=(), others=(JOB,)) -> forecast.N
 
 def test_the_formula_is_scaled_by_the_processor_time_of_the_median_measured_job() -> None:
     slower = replace(JOB, name="mnist-vae-k1-s0", cpu_seconds=320.0)
-    resumed = replace(JOB, name="mnist-large_vae-k1-s0", cpu_seconds=20.0)  # measured from its last start alone
+    resumed = replace(JOB, name="mnist-large_vae-k1-s0", cpu_seconds=130.0)  # measured from its last start alone
     found = need(others=(JOB, slower, resumed))
     assert found.seconds == pytest.approx(1.5 * FORMULA)
     assert found.source == "formula times 1.50, as 3 measured elsewhere"
@@ -32,21 +32,22 @@ def test_the_formula_is_scaled_by_the_processor_time_of_the_median_measured_job(
 
 def test_a_short_job_says_nothing_about_the_formula() -> None:
     """Snakemake samples processor times, so that those of short jobs are too small."""
-    found = need(others=(replace(JOB, seconds=40.0, cpu_seconds=5.0),))
+    found = need(others=(replace(JOB, seconds=160.0, cpu_seconds=30.0),))
     assert found.seconds == FORMULA and found.source.startswith("formula alone")
 
 
 def test_own_jobs_of_a_rule_come_before_those_of_another_machine() -> None:
-    found = need(own=[replace(JOB, scale="quick", cpu_seconds=100.0)])
-    assert found.seconds == pytest.approx(0.5 * FORMULA)
-    assert found.source == "formula times 0.50, as 1 measured here"
+    found = need(own=[replace(JOB, scale="quick", cpu_seconds=150.0)])
+    assert found.seconds == pytest.approx(0.75 * FORMULA)
+    assert found.source == "formula times 0.75, as 1 measured here"
 
 
-def test_jobs_that_ran_on_both_machines_scale_what_was_measured_elsewhere() -> None:
-    probing = replace(JOB, rule="probing", seconds=80.0)
+def test_long_jobs_that_ran_on_both_machines_scale_what_was_measured_elsewhere() -> None:
+    probing = replace(JOB, rule="probing")
     figure = replace(JOB, rule="figure", name="fig7", seconds=2.0)
-    own = [replace(probing, seconds=240.0)]
-    found = need(own=own, others=(JOB, probing))
+    short = replace(JOB, rule="slots", cpu_seconds=3.0)
+    own = [replace(probing, cpu_seconds=900.0), replace(short, cpu_seconds=90.0, seconds=900.0)]
+    found = need(own=own, others=(JOB, probing, short))
     assert found.seconds == pytest.approx(3 * 1.5 * FORMULA)
     assert found.source.endswith("elsewhere, times 3.00 (1 jobs ran on both machines)")
     assert need(("fig7", {}), own=own, others=(figure, probing)).seconds == pytest.approx(6.0)
@@ -81,9 +82,18 @@ def test_the_shipped_table_has_the_size_of_every_job_but_those_that_kept_no_file
 
 @pytest.mark.parametrize(
     ("record", "count"),
-    [({"processor": store.processor()}, 1), ({"processor": "another"}, 0), ({}, 0), (None, 0)],
+    [
+        ({"processor": store.processor()}, 1),
+        ({"processor": store.processor(), "epochs_earlier": 0}, 1),
+        ({"processor": store.processor(), "epochs_earlier": 20}, 0),
+        ({"processor": "another"}, 0),
+        ({}, 0),
+        (None, 0),
+    ],
 )
-def test_benchmarks_count_where_the_record_of_their_file_names_this_machine(tmp_path: Path, record, count: int) -> None:
+def test_benchmarks_count_where_the_record_of_their_file_names_this_machine_and_a_whole_training(
+    tmp_path: Path, record, count: int
+) -> None:
     results = tmp_path / "results/quick"
     for place, text in {
         f"benchmarks/train/{RUN}.tsv": "s\tmax_rss\tcpu_time\n300.0\t900.0\t290.0\n",

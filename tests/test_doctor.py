@@ -55,6 +55,14 @@ def test_a_broken_torch_is_named_with_its_reason(tmp_path: Path, monkeypatch) ->
     assert found.state == doctor.WRONG and found.demo and "libgomp.so.1" in found.found
 
 
+def test_a_gpu_that_is_asked_for_and_not_there_is_wrong(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(compute.torch.cuda, "device_count", lambda: 0)
+    assert findings(tmp_path)["GPU"].state == doctor.MISSING
+    monkeypatch.setenv("MEMVAE_DEVICE", "cuda")
+    found = findings(tmp_path)["GPU"]
+    assert found.state == doctor.WRONG and "MEMVAE_DEVICE=cuda" in found.found
+
+
 def test_compiling_that_fails_does_not_keep_the_demo_from_running(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(compute, "compiling_fails", lambda kind: "InvalidCxxCompiler: none")
     monkeypatch.setenv("CXX", "no-such-compiler")

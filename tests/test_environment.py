@@ -100,6 +100,11 @@ def test_pip_gives_the_projects_dependencies_first_and_then_the_others_by_name()
     assert len(names) == len(PIP[0])
 
 
+def test_snakemakes_report_needs_no_extra():
+    """snakemake.report imports pygments, which Snakemake itself does not bring."""
+    assert "pygments" in _closure(PROJECT["dependencies"])
+
+
 def test_pip_gives_all_that_the_dependencies_need_and_no_more():
     needed = {name for name in _closure(PROJECT["dependencies"]) if not _only_with_cuda(name)}
     assert set(_pins(PIP[0])) == needed

@@ -199,6 +199,7 @@ def test_a_finished_state_gives_the_model_without_another_step(monkeypatch, tmp_
     stop_at(monkeypatch, loop, "_train_epoch", 1)
     second = train(spec(), tmp_path / "s.h5")
     assert_equal(first, second)
+    assert (first.earlier, second.earlier) == (0, spec().training.epochs)
     x = torch.from_numpy(data().test)
     assert torch.equal(first.model.encode(x).mean, second.model.encode(x).mean)  # both by collected statistics
 

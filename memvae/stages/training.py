@@ -51,7 +51,8 @@ def train(arguments: Arguments) -> None:
     material = loop.TrainingData(data.pixels("train"), data.test_binary, data.sha256)
     trained = loop.train(spec, material, state.path_of(output), device)
     models.save(output, trained, spec, data.sha256, device)
-    store.write_run_json(output, arguments.started, [data.path], [output], device=_device_name(device))
+    facts = {"device": _device_name(device), "epochs_earlier": trained.earlier}
+    store.write_run_json(output, arguments.started, [data.path], [output], **facts)
 
 
 def classifier(arguments: Arguments) -> None:

@@ -28,11 +28,15 @@ EVALUATION_ROWS = 1000  # images at a time in a curve's point
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its collected statistics, its learning curves, and the mode its steps were computed in."""
+    """A model with its collected statistics, its learning curves, and the mode its steps were computed in.
+
+    earlier: epochs that were done before this process began.
+    """
 
     model: MemVAE
     curves: Curves
     computed: str
+    earlier: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def train(
                 hold.unsaved = False
             progress.step(detail, always=True)
             hold.check()
-    return Trained(model.use_statistics("collected"), curves, start.computed)
+    return Trained(model.use_statistics("collected"), curves, start.computed, done)
 
 
 def binarised(pixels: Tensor, generator: torch.Generator) -> Tensor:

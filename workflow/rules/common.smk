@@ -24,6 +24,7 @@ def configured():
         for run in loaded.runs("appendix", "extended", "own"):
             loaded.spec(run)
         check_targets(loaded)
+        loaded.check_data_folder()
     except InputError as error:
         refuse(error)
     return loaded
