@@ -2,7 +2,8 @@
 
 Two sources, both written by the stages: the attributes of an HDF5 file, which name data, model and classifier by the
 sha256 of their arrays; and `<file>.run.json`, which names every file that a job read and wrote by the sha256 of its
-bytes. Nothing of Snakemake's is read. Paths are those of the project's folder. No torch, no pandas.
+bytes, and itself by `record_sha256`. Nothing of Snakemake's is read. Paths are those of the project's folder. No
+torch, no pandas.
 """
 
 import json
@@ -67,12 +68,21 @@ def trace(path: Path | str) -> Lineage:
     if not Path(start).is_file():
         raise InputError(f"{path}: not found; expected a table, a figure, a scorecard or an HDF5 file of the project")
     nodes: dict[str, Node] = {}
-    waiting = [(start, "")]
-    while waiting:
-        name, made = waiting.pop()
-        if name not in nodes:
-            nodes[name] = _node(name, foreign=made == "dataset")
-            waiting.extend((path, nodes[name].kind) for path in reversed(nodes[name].inputs))
+
+    def add(name: str, made: str) -> None:
+        """The file and all that is below it. made: the kind of what was made of it."""
+        if name in nodes:
+            return
+        node = nodes[name] = _node(name, foreign=made == "dataset")
+        for path in node.inputs:
+            add(path, node.kind)
+        kinds = {nodes[path].kind for path in node.inputs}
+        for kind, path in _named_inputs(node).items():
+            if kind not in kinds:
+                node.inputs.setdefault(path, "")
+                add(path, node.kind)
+
+    add(start, "")
     first = nodes[start]
     if not first.attributes and not first.record and not first.damage:
         raise InputError(
@@ -85,12 +95,15 @@ def trace(path: Path | str) -> Lineage:
 def verify(lineage: Lineage, datasets: Callable[[], Mapping[str, Any]]) -> list[Link]:
     """Every recorded checksum of a lineage compared with the files as they are now.
 
-    Of a file itself: its bytes with those that its job recorded, of an HDF5 file also the checksums within. Of an
-    input: its bytes with those that were read; of data, model and classifier the arrays too. Of a raw file: the data
-    set's record with the file and with the configuration. datasets: gives the configuration's entries of data sets.
+    Of a file itself: its bytes with those that its job recorded, of an HDF5 file also the checksums within; whether
+    the record is whole. Of the file asked for: what its job wrote beside it, too. Of an input: its bytes with those
+    that were read; of data, model and classifier the arrays too; of a model what the analysis says of it. Of a raw
+    file: the data set's record with the file and with the configuration. datasets: gives the configuration's entries
+    of data sets. At least one link comes out.
     """
     sums = cache(store.file_checksum)
     links = [link for node in lineage.nodes.values() for link in _itself(node, sums)]
+    links += _beside(lineage.nodes[lineage.path], sums)
     for node in lineage.nodes.values():
         for path, recorded in node.inputs.items():
             child = lineage.nodes[path]
@@ -161,12 +174,12 @@ def _node(path: str, foreign: bool) -> Node:
     except InputError as error:
         return Node(path, "file", True, record=record, inputs=inputs, damage=str(error).removeprefix(f"{path}: "))
     node = Node(path, str(attributes["format"]).removeprefix("memvae/"), True, attributes, record, inputs)
-    node.inputs |= _raw_inputs(node) if node.kind == "dataset" else {} if inputs else _usual_inputs(node)
+    node.inputs |= _raw_inputs(node) if node.kind == "dataset" else {}
     return node
 
 
-def _usual_inputs(node: Node) -> dict[str, str]:
-    """Where the workflow has the data, the model and the classifier that the attributes name; only their arrays are."""
+def _named_inputs(node: Node) -> dict[str, str]:
+    """Kind -> where the workflow has the data, the model and the classifier whose arrays the attributes name."""
     results = Path(*Path(node.path).parts[:-3])  # of an analysis, <results>/evaluation/<run>/<analysis>.h5
     run = _mapping(node.attributes.get("spec")).get("run")
     places = {
@@ -174,7 +187,7 @@ def _usual_inputs(node: Node) -> dict[str, str]:
         "classifier": f"{results}/classifiers/{node.dataset}.h5",
         "dataset": targets.data_file(node.dataset),
     }
-    return {path: "" for kind, path in places.items() if CONTENT[kind] in node.attributes}
+    return {kind: path for kind, path in places.items() if CONTENT[kind] in node.attributes}
 
 
 def _raw_inputs(node: Node) -> dict[str, str]:
@@ -203,20 +216,58 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _itself(node: Node, sums: Callable[[str], str]) -> list[Link]:
-    """Whether a file is what its job wrote; nothing where that was not recorded."""
+    """Whether a file is what its job wrote, and the record of that whole; nothing of a file that no job wrote."""
     if node.damage:
         return [Link(node.path, node.path, BROKEN, node.damage)]
-    outputs = {_relative(path): sha256 for path, sha256 in _mapping(node.record.get("outputs")).items()}
-    recorded = outputs.get(node.path)
-    if recorded and (found := sums(node.path)) != recorded:
-        reason = f"found sha256 {found[:SHOWN]}, expected {recorded[:SHOWN]}, as its job wrote it; make it again"
-        return [Link(node.path, node.path, BROKEN, reason)]
+    recorded = _outputs(node).get(node.path)
+    if recorded and (link := _written(node.path, recorded, sums)).state != HOLDS:
+        return [link]
     if node.attributes:
         try:
             store.read(node.path)
         except InputError as error:
             return [Link(node.path, node.path, BROKEN, str(error).removeprefix(f"{node.path}: "))]
+    if flaw := _flaw(node):
+        return [Link(node.path, node.path, BROKEN, f"{flaw}; restore the record or make the file again")]
     return [Link(node.path, node.path, HOLDS)] if recorded or node.attributes else []
+
+
+def _beside(node: Node, sums: Callable[[str], str]) -> list[Link]:
+    """Whether the other files of the job that wrote this one are what it wrote."""
+    outputs = _outputs(node)
+    others = [path for path in outputs if outputs[path] and path != node.path] if node.path in outputs else []
+    return [_written(path, outputs[path], sums) for path in others]
+
+
+def _written(path: str, recorded: str, sums: Callable[[str], str]) -> Link:
+    """Whether a file has the bytes that its job wrote."""
+    if not Path(path).is_file():
+        return Link(path, path, MISSING)
+    if (found := sums(path)) != recorded:
+        reason = f"found sha256 {found[:SHOWN]}, expected {recorded[:SHOWN]}, as its job wrote it; make it again"
+        return Link(path, path, BROKEN, reason)
+    return Link(path, path, HOLDS)
+
+
+def _outputs(node: Node) -> dict[str, str]:
+    """Path -> sha256 of what the job wrote that wrote this file, as its record has them."""
+    return {_relative(path): str(sha256 or "") for path, sha256 in _mapping(node.record.get("outputs")).items()}
+
+
+def _flaw(node: Node) -> str:
+    """What a record lacks or that it was edited. Of an HDF5 file, whose attributes name its inputs, it may be older."""
+    if not node.record:
+        return ""
+    outputs, drawn = _outputs(node), Path(node.path).suffix != ".h5"
+    if drawn and not node.inputs:
+        return "found no inputs in the record of its job, expected the files that it was drawn from"
+    if unknown := [path for path in ([node.path] if drawn else []) + list(outputs) if not outputs.get(path)]:
+        return f"found no checksum of {unknown[0]} in the record of its job, expected that of every file it wrote"
+    if "record_sha256" not in node.record:
+        return "found no record_sha256 in the record of its job, which is older or was edited" if drawn else ""
+    if node.record["record_sha256"] != store.record_checksum(node.record):
+        return "found another record_sha256 in the record of its job than that of its entries, which were edited"
+    return ""
 
 
 def _input(node: Node, child: Node, recorded: str, sums: Callable[[str], str]) -> Link:
@@ -226,6 +277,8 @@ def _input(node: Node, child: Node, recorded: str, sums: Callable[[str], str]) -
     again = f"restore it or make {node.path} again"
     if expected and arrays != expected:
         reason = f"its arrays have sha256 {arrays[:SHOWN]}, expected {expected[:SHOWN]} ({name}); {again}"
+    elif differing := _disagreement(node, child):
+        reason = f"{differing}, as {node.path} says; {again}"
     elif recorded and (found := sums(child.path)) != recorded:
         same = "; its arrays are the same" if expected else ""
         reason = f"found sha256 {found[:SHOWN]}, expected {recorded[:SHOWN]}, as it was read{same}; {again}"
@@ -234,6 +287,25 @@ def _input(node: Node, child: Node, recorded: str, sums: Callable[[str], str]) -
     else:
         return Link(node.path, child.path, HOLDS)
     return Link(node.path, child.path, BROKEN, reason)
+
+
+def _disagreement(node: Node, child: Node) -> str:
+    """Where an analysis and its model tell different things of the same training: what each tells."""
+    if child.kind != "model":
+        return ""
+    here, there = ({key: one.attributes.get(key) for key in ("spec", "epoch", "data_sha256")} for one in (node, child))
+    said, found = _flat(here), _flat(there)
+    keys = sorted(key for key in said.keys() & found.keys() if said[key] != found[key])
+    tell = [", ".join(f"{key} {_text(facts[key])}" for key in keys) for facts in (found, said)]
+    return f"found {tell[0]}, expected {tell[1]}" if keys else ""
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """A nested mapping as one: `spec.network.latent` -> 50. What is not there is left out."""
+    if not isinstance(value, dict):
+        return {} if value is None else {name: value}
+    parts = [_flat(inner, f"{name}.{key}".lstrip(".")) for key, inner in value.items()]
+    return {key: inner for part in parts for key, inner in part.items()}
 
 
 def _raw(node: Node, path: str, datasets: Mapping[str, Any]) -> Link:

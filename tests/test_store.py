@@ -274,6 +274,13 @@ def test_what_differs_between_runs_is_kept_beside_the_file(file):
     assert own <= record.keys() and not own & store.read(file, "model").attributes.keys()
 
 
+def test_a_record_of_a_run_states_its_own_checksum(file):
+    store.write_run_json(file, time.monotonic(), outputs=[file], device="a cpu")
+    record = json.loads((file.parent / "m.h5.run.json").read_text())
+    assert record["record_sha256"] == store.record_checksum(record)
+    assert store.record_checksum(record | {"device": "another"}) != record["record_sha256"]
+
+
 def test_a_damaged_record_of_a_run_is_replaced(file):
     (file.parent / "m.h5.run.json").write_text("{ half a")
     store.write_run_json(file, time.monotonic())

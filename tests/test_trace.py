@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def rewrite(path: str, change: Callable[[dict, dict], None]) -> None:
     store.write(path, kind, arrays, {k: v for k, v in attributes.items() if k not in ("format_version", "sha256")})
 
 
+def edit_record(path: str, change: Callable[[dict], None], sealed: bool) -> None:
+    """The record beside a file, changed; sealed: with the record_sha256 of what it says now, as a forger would."""
+    place = Path(f"{path}.run.json")
+    record = json.loads(place.read_text())
+    change(record)
+    place.write_text(json.dumps(record | ({"record_sha256": store.record_checksum(record)} if sealed else {})))
+
+
+def other_output(arrays: dict, _: dict) -> None:
+    arrays["weights/output.bias"] = arrays["weights/output.bias"] + 1
+
+
 # ---- the lineage -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("ending", targets.TABLE_FORMATS)
 def test_a_table_leads_to_its_data_in_every_format(folder: Path, ending: str) -> None:
@@ -123,7 +136,7 @@ def test_without_records_hdf5_files_still_lead_to_their_data(folder: Path) -> No
         record.unlink()
     assert set(lineage.trace(IMPUTATION).nodes) == {IMPUTATION, MODEL, CLASSIFIER, DATA}
     assert verified(IMPUTATION) == []
-    rewrite(MODEL, lambda arrays, _: arrays.update({"weights/output.bias": arrays["weights/output.bias"] + 1}))
+    rewrite(MODEL, other_output)
     (line,) = verified(IMPUTATION)
     assert line.startswith(f"{MODEL}, of {IMPUTATION}: its arrays have sha256") and "(model_sha256)" in line
 
@@ -172,8 +185,21 @@ def test_an_input_that_changed_since_is_named_with_what_was_made_of_it(folder: P
 def test_a_model_made_again_with_the_same_weights_is_told_from_another_model(folder: Path) -> None:
     rewrite(MODEL, lambda _, attributes: attributes.update(code_version="later"))
     assert any("its arrays are the same" in line for line in verified(LIKELIHOOD))
-    rewrite(MODEL, lambda arrays, _: arrays.update({"weights/output.bias": arrays["weights/output.bias"] + 1}))
+    rewrite(MODEL, other_output)
     assert any("its arrays have sha256" in line for line in verified(LIKELIHOOD))
+
+
+def test_a_model_that_tells_another_training_than_its_analysis_is_named_with_what_both_tell(folder: Path) -> None:
+    def claim(_: dict, attributes: dict) -> None:
+        attributes["spec"]["seed"], attributes["epoch"] = 7, 3000
+
+    rewrite(MODEL, claim)
+    lines = [line for line in verified(LIKELIHOOD) if line.startswith(f"{MODEL}, of {LIKELIHOOD}: ")]
+    assert len(lines) == 1 and f"as {LIKELIHOOD} says" in lines[0]
+    assert "found epoch 3000, spec.seed 7, expected epoch 2, spec.seed 0" in lines[0]
+    for record in folder.glob("results/**/*.run.json"):
+        record.unlink()
+    assert verified(LIKELIHOOD) == lines
 
 
 @pytest.mark.parametrize("path", [LIKELIHOOD, MODEL, DATA])
@@ -193,6 +219,105 @@ def test_broken_links_are_a_line_each_and_exit_code_2(folder: Path) -> None:
     assert [line.split()[2].rstrip(":,") for line in lines] == [TABLE, DATA, DATA]
     assert all(line.endswith("not here: cannot be verified") for line in lines[1:])
     assert f"{TABLE}  [broken]" in result.stdout and f"{DATA}  [not here: cannot be verified]" in result.stdout
+
+
+# ---- the records -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("path", [TABLE, FIGURE])
+def test_a_record_without_inputs_is_named(folder: Path, path: str, sealed: bool) -> None:
+    edit_record(path, lambda record: record["inputs"].clear(), sealed)
+    (line,) = verified(path)
+    assert line.startswith(f"{path}: found no inputs in the record of its job")
+
+
+@pytest.mark.parametrize(("path", "given"), [(TABLE, LIKELIHOOD), (LIKELIHOOD, MODEL), (MODEL, DATA)])
+def test_a_record_that_an_input_was_deleted_from_is_named(folder: Path, path: str, given: str) -> None:
+    edit_record(path, lambda record: record["inputs"].pop(given), sealed=False)
+    (line,) = verified(path)
+    assert line.startswith(f"{path}: found another record_sha256 in the record of its job")
+
+
+@pytest.mark.parametrize("kept", [DATA, MODEL, CLASSIFIER])
+def test_what_the_attributes_name_is_an_input_whatever_the_record_says(folder: Path, kept: str) -> None:
+    whole = set(lineage.trace(IMPUTATION).nodes)
+    edit_record(IMPUTATION, lambda record: record.update(inputs={kept: store.file_checksum(kept)}), sealed=True)
+    assert set(lineage.trace(IMPUTATION).nodes) == whole and verified(IMPUTATION) == []
+    for place in (MODEL, CLASSIFIER):
+        rewrite(place, lambda arrays, _: arrays.update(more=arrays[min(arrays)]))
+    lines = verified(IMPUTATION)
+    for place, name in ((MODEL, "model_sha256"), (CLASSIFIER, "classifier_sha256")):
+        assert any(line.startswith(f"{place}, of {IMPUTATION}: ") and f"({name})" in line for line in lines)
+
+
+def test_what_the_attributes_name_is_not_looked_for_beside_what_the_record_names(folder: Path) -> None:
+    Path("elsewhere.h5").write_bytes(Path(MODEL).read_bytes())
+    store.write_run_json(LIKELIHOOD, time.monotonic(), ["elsewhere.h5", DATA], [LIKELIHOOD])
+    rewrite(MODEL, other_output)
+    assert set(lineage.trace(LIKELIHOOD).nodes) == {LIKELIHOOD, "elsewhere.h5", DATA}
+    assert verified(LIKELIHOOD) == []
+
+
+@pytest.mark.parametrize("path", [TABLE, FIGURE, LIKELIHOOD])
+def test_a_record_without_a_checksum_of_an_output_is_named(folder: Path, path: str) -> None:
+    if path == TABLE:
+        Path(path).write_text("edited")
+    edit_record(path, lambda record: record.update(outputs=dict.fromkeys(record["outputs"], "")), sealed=True)
+    (line,) = verified(path)
+    assert line.startswith(f"{path}: found no checksum of {path} in the record of its job")
+
+
+def test_a_record_without_its_own_checksum_is_older_or_was_edited(folder: Path) -> None:
+    for path in (TABLE, LIKELIHOOD):
+        edit_record(path, lambda record: record.pop("record_sha256"), sealed=False)
+    (line,) = verified(TABLE)
+    assert line.startswith(f"{TABLE}: found no record_sha256 in the record of its job")
+    assert verified(LIKELIHOOD) == []  # its attributes name its inputs
+
+
+@pytest.mark.parametrize("content", [{"seconds": 1}, {"inputs": {}, "outputs": {}}, {"inputs": 1, "outputs": [TABLE]}])
+def test_a_record_that_names_nothing_is_no_success(folder: Path, content: dict) -> None:
+    Path(f"{TABLE}.run.json").write_text(json.dumps(content))
+    assert len(verified(TABLE)) == 1
+    result = project.memvae(folder, "trace", TABLE, "--verify", *OPTIONS)
+    assert result.returncode == 2 and "hold" not in result.stderr
+
+
+@pytest.mark.parametrize(("path", "formats"), [(TABLE, targets.TABLE_FORMATS), (FIGURE, targets.FIGURE_FORMATS)])
+def test_every_file_that_the_same_job_wrote_is_compared(folder: Path, path: str, formats: tuple[str, ...]) -> None:
+    files = [str(Path(path).with_suffix(f".{ending}")) for ending in formats]
+    for edited in files:
+        content = Path(edited).read_bytes()
+        Path(edited).write_bytes(content + b" ")
+        for traced in files:
+            (line,) = verified(traced)
+            assert line.startswith(f"{edited}: found sha256 ") and "as its job wrote it" in line
+        Path(edited).write_bytes(content)
+    Path(files[-1]).unlink()
+    assert verified(files[0]) == [f"{files[-1]}: not here: cannot be verified"]
+
+
+def test_edited_pictures_and_numbers_beside_a_page_are_a_line_each(folder: Path) -> None:
+    page, beside = "docs/page.md", ["docs/page/training.png", "docs/page/likelihood.csv"]
+    Path("docs/page").mkdir(parents=True)
+    for path in (page, *beside):
+        Path(path).write_text(path)
+    store.write_run_json(page, time.monotonic(), [TABLE, FIGURE], [page, *beside])
+    assert verified(page) == []
+    for path in beside:
+        Path(path).write_text("edited")
+    assert [line.split(":")[0] for line in verified(page)] == sorted(beside)
+    assert len(verified(beside[0])) == 2
+
+
+def test_a_forged_value_with_everything_after_it_made_again_is_not_noticed(folder: Path) -> None:
+    """As docs/provenance.md says: checksums tell that files changed, not that a number is true."""
+    rewrite(LIKELIHOOD, lambda arrays, _: arrays.update({"test/log_likelihood": arrays["test/log_likelihood"] + 1}))
+    assert any(line.startswith(f"{LIKELIHOOD}: ") and "as its job wrote it" in line for line in verified(LIKELIHOOD))
+    store.write_run_json(LIKELIHOOD, time.monotonic(), [MODEL, DATA], [LIKELIHOOD])
+    assert any(line.startswith(f"{LIKELIHOOD}, of {TABLE}: ") for line in verified(TABLE))
+    drawn = project.memvae(folder, *STAGES[-2], *OPTIONS)
+    assert drawn.returncode == 0, drawn.stderr
+    assert verified(TABLE) == []
 
 
 # ---- raw files -------------------------------------------------------------------------------------------------------
