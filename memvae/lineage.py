@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from memvae import store, targets
+from memvae.config import making
 from memvae.data import download
 from memvae.errors import InputError
 
@@ -65,8 +66,16 @@ def trace(path: Path | str) -> Lineage:
     Raises InputError when the file is missing or nothing is recorded of it.
     """
     start = _relative(path)
+    if Path(start).is_absolute():
+        raise InputError(
+            f"{path}: found a file outside this folder, {Path.cwd()}; run this in the folder of its project"
+        )
     if not Path(start).is_file():
-        raise InputError(f"{path}: not found; expected a table, a figure, a scorecard or an HDF5 file of the project")
+        raise InputError(
+            f"{path}: not found; expected a table, a figure, a scorecard or an HDF5 file; make it with {making(start)}"
+        )
+    if (record := Path(f"{start}.run.json")).is_file() and not isinstance(_json(record), dict):
+        raise InputError(f"{record}: found no record of a job, expected JSON; restore it or make {path} again")
     nodes: dict[str, Node] = {}
 
     def add(name: str, made: str) -> None:

@@ -10,6 +10,7 @@ import project
 import pytest
 
 from memvae import lineage, store, targets
+from memvae.errors import InputError
 
 RUN = "digits-mem_vae-k1-s0"
 DATA, MODEL = "data/digits.h5", f"results/tiny/models/{RUN}.h5"
@@ -264,6 +265,22 @@ def test_a_record_without_a_checksum_of_an_output_is_named(folder: Path, path: s
     edit_record(path, lambda record: record.update(outputs=dict.fromkeys(record["outputs"], "")), sealed=True)
     (line,) = verified(path)
     assert line.startswith(f"{path}: found no checksum of {path} in the record of its job")
+
+
+def test_a_record_that_cannot_be_read_is_named(folder: Path) -> None:
+    Path(f"{TABLE}.run.json").write_text("{")
+    with pytest.raises(InputError, match=rf"^{TABLE}\.run\.json: found no record of a job, expected JSON; restore it"):
+        lineage.trace(TABLE)
+
+
+def test_a_file_of_another_folder_is_traced_in_that_folder_alone(folder: Path, monkeypatch) -> None:
+    path = Path(TABLE).absolute()
+    assert lineage.trace(path).path == TABLE
+    monkeypatch.chdir("data")
+    with pytest.raises(
+        InputError, match=r"found a file outside this folder, .*; run this in the folder of its project"
+    ):
+        lineage.trace(path)
 
 
 def test_a_record_without_its_own_checksum_is_older_or_was_edited(folder: Path) -> None:

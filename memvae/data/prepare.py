@@ -54,7 +54,10 @@ def binarised(images: np.ndarray, maximum: float, seed: int) -> np.ndarray:
 
 def _verified(path: Path, rule: Mapping[str, Any]) -> str:
     if not path.is_file():
-        raise InputError(f"{path}: not found; expected a raw file with sha256 {download.expected(rule)}; fetch it")
+        raise InputError(
+            f"{path}: not found; expected a raw file with sha256 {download.expected(rule)}; fetch it with "
+            f"`memvae download {path.parent.name}`"
+        )
     found = download.checksum(path, rule)
     if found != download.expected(rule):
         raise InputError(
