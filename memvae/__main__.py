@@ -26,7 +26,7 @@ OPTIONS = {
     "data": "the data set's HDF5 file (default: data/<dataset>.h5)",
     "model": "the model file (default: <results>/models/<run>.h5)",
     "classifier": "the classifier file (default: <results>/classifiers/<dataset>.h5)",
-    "paper": "the paper's printed numbers (default: config/paper.yaml)",
+    "paper": "the paper's numbers and protocol (default: config/paper.yaml)",
     "scorecard": "the scorecard's csv (default: <results>/scorecard.csv)",
     "output": "the file to write (default: where the workflow has it); of redraw the folder (default: redrawn)",
 }
@@ -116,14 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     stage(results.table, "plan", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
     stage(results.figure, "plan", "output", name=", ".join(targets.FIGURES))
     stage(results.scorecard, "plan", "paper", "output", name=" or ".join(targets.SCORECARDS))
-    stage(results.check, "plan", "scorecard")
+    stage(results.check, "plan", "paper", "scorecard")
     stage(results.page, "plan", "paper", "output")
     stage(results.archive, "plan", "paper", "output")
     stage(results.redraw, "output", archive="e.g. results/archive.zip")
     stage(about.trace, flags=("verify", "json"), path="a table, figure, scorecard or HDF5 file, e.g. figures/fig7.png")
     stage(about.doctor)
     stage(about.cost, target="e.g. figures/fig7.png")
-    for name in ("table", "scorecard", "page", "archive"):
+    for name in ("table", "scorecard", "check", "page", "archive"):
         commands.choices[name].set_defaults(paper=targets.PAPER_VALUES)
     commands.choices["redraw"].set_defaults(output="redrawn")
     return parser

@@ -21,7 +21,7 @@ STAGES = {
     "slots": 2,
     "imputation": 2,
     "probing": 1,
-    "table": 2,
+    "table": 3,
     "figure": 3,
     "page": 3,
     "archive": 1,

@@ -12,7 +12,7 @@ SIDE = (8, 6)  # rows, columns
 PIXELS = SIDE[0] * SIDE[1]
 Arrays = dict[str, np.ndarray]
 TITLES = {"vae": "VAE", "large_vae": "large VAE", "mem_vae": "MEM-VAE", "vis_mem_vae": "VIS-MEM-VAE"}
-DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "digits": "digits 8x8"}
+DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "frey_faces": "Frey faces", "digits": "digits 8x8"}
 
 
 def layout(*rows: dict[str, Any], scale: str = "paper", note: str = "") -> dict[str, Any]:
@@ -113,8 +113,12 @@ def slots(
     seed: int = 0,
     images: np.ndarray | None = None,
     class_means: np.ndarray | None = None,
+    tested: int = IMAGES,
 ) -> Path:
-    """`preferences`: layer -> [classes, S], rows that sum to 1; random ones without it, and so for the images."""
+    """`preferences`: layer -> [classes, S], rows that sum to 1; random ones without it, and so for the images.
+
+    tested: number of test images.
+    """
     draw = np.random.default_rng(seed)
     if preferences is None:
         preferences = {f"layer{n}": draw.dirichlet(np.full(s, 0.3), size=CLASSES) for n, s in enumerate(SLOTS)}
@@ -134,7 +138,7 @@ def slots(
     count = preferences["layer0"].shape[1]
     arrays["layer0/images"] = draw.random((count, PIXELS), dtype=np.float32) if images is None else images
     arrays["class_means"] = draw.random((CLASSES, PIXELS), dtype=np.float32) if class_means is None else class_means
-    return write(folder, run, "analysis/slots", arrays, {"top": 3}, images=IMAGES)
+    return write(folder, run, "analysis/slots", arrays, {"top": 3}, images=tested)
 
 
 def _correlation(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+import yaml
 
 from memvae import store
 from memvae.errors import InputError
@@ -534,7 +535,27 @@ ENTRY = "{table: table3, row: a, column: b, value: 1, tolerance: 2, source: A}"
 )
 def test_paper_file_is_read_strictly(tmp_path: Path, entries: str, message: str) -> None:
     path = tmp_path / "paper.yaml"
-    path.write_text(f"sources: {{A: appendix}}\nentries: {entries}\n")
+    path.write_text(f"sources: {{A: appendix}}\nprotocol: {{}}\nentries: {entries}\n")
+    with pytest.raises(InputError, match=message):
+        paper.read_paper(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hue": 1}, "protocol.mnist: found the unknown key 'hue'"),
+        ({"training": {"epoch": 3}}, "protocol.mnist.training: found the unknown key 'epoch', expected one of samples"),
+        ({"models": {"vae": {"units": 3}}}, "protocol.mnist.models.vae: found the unknown key 'units'"),
+        ({"models": {"vae": 3}}, "protocol.mnist.models.vae: found 3, expected a mapping"),
+        ({"settings": {"likelihood": {}}}, "protocol.mnist.settings: the key 'probing' is missing"),
+        ({"images": "all"}, "protocol.mnist.images: found 'all', expected int"),
+    ],
+)
+def test_the_protocol_is_read_strictly(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    raw = yaml.safe_load(PAPER.read_text())
+    raw["protocol"]["mnist"] |= change
+    path = tmp_path / "paper.yaml"
+    path.write_text(yaml.safe_dump(raw))
     with pytest.raises(InputError, match=message):
         paper.read_paper(path)
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memvae.errors import InputError
+from memvae.report.paper import NOT_RUN, Entry, Paper, verdict
 
-COLUMNS = ("table", "row", "column", "ours", "paper", "difference", "tolerance", "verdict", "note", "scale")
+COLUMNS = ("table", "row", "column", "ours", "paper", "tolerance", "verdict", "departs", "scale")
 OUTSIDE = ("near", "off")  # within twice the tolerance, and beyond: both are outside it
-NOT_RUN = "not run"
 NO_RUN_HERE = "no run of this scale gives this number"
+AGAIN = "delete it and make it again"
+
+Line = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -22,66 +25,89 @@ class Checked:
     failures: list[str]
 
 
-def check(scorecard: Path, not_run: Mapping[str, str]) -> Checked:
+def check(scorecard: Path, printed: Paper, scale: str, not_run: Mapping[str, str]) -> Checked:
     """Every number of a scorecard with its verdict and the reason for it.
 
-    A number fails when its verdict is `near` or `off`: outside its tolerance. Below the paper's scale nothing has such
-    a verdict, so nothing fails. not_run: rows of models that were left out (`<dataset>-<model>-k<K>`), each with the
-    reason. Raises InputError when the file is missing or is no scorecard.
+    A number fails when its verdict is `near` or `off`: outside its tolerance. printed: the authors' numbers, which the
+    scorecard must hold, all of them and no others; scale: that it must be of; not_run: rows of models that were left
+    out (`<dataset>-<model>-k<K>`), each with the reason. Raises InputError when the file is missing, is no scorecard or
+    one of another scale, or when one of its numbers is missing or is not what the paper and `ours` say.
     """
+    rows = _numbers(scorecard, printed)
+    found, failures = [], []
+    for entry, row in zip(printed.entries, rows, strict=True):
+        word, note = _verdict(scorecard, entry, row, scale)
+        found.append((word, _name(row), _reason(word, note, row, not_run)))
+        if word in OUTSIDE:
+            failures.append(
+                f"{scorecard}: {_name(row)}: found {row['ours'] or 'no number'}, expected {row['paper']} within "
+                f"{row['tolerance']} ({word}); `memvae trace {scorecard} --verify` says what ours comes from"
+            )
+    widths = [max(len("verdict"), *(len(word) for word, _, _ in found)), max(len(name) for _, name, _ in found)]
+    lines = [f"{word:{widths[0]}}  {name:{widths[1]}}  {reason}" for word, name, reason in found]
+    head = f"{'verdict':{widths[0]}}  {'number':{widths[1]}}  reason"
+    total = ", ".join(f"{count} {word}" for word, count in Counter(word for word, _, _ in found).items())
+    return Checked([head, *lines, f"{len(found)} numbers: {total}; outside their tolerance: {len(failures)}"], failures)
+
+
+def _numbers(scorecard: Path, printed: Paper) -> list[Line]:
+    """The scorecard's line of every entry of the paper, in the paper's order."""
     try:
         with open(scorecard, newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restval="")
             rows, columns = list(reader), reader.fieldnames or []
     except FileNotFoundError:
         raise InputError(
             f"{scorecard}: not found; expected a scorecard; make it with `snakemake {scorecard}`"
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{scorecard}: cannot be read ({error}); delete it and make it again") from error
+        raise InputError(f"{scorecard}: cannot be read ({error}); {AGAIN}") from error
     if missing := [column for column in COLUMNS if column not in columns]:
-        raise InputError(
-            f"{scorecard}: has no column {missing[0]!r}, expected a scorecard; delete it and make it again"
-        )
-    if not rows:
-        raise InputError(f"{scorecard}: has no numbers, expected a scorecard; delete it and make it again")
-    found = [(row["verdict"], _name(row), _reason(row, not_run, scorecard)) for row in rows]
-    widths = [max(len("verdict"), *(len(verdict) for verdict, _, _ in found)), max(len(name) for _, name, _ in found)]
-    lines = [f"{verdict:{widths[0]}}  {name:{widths[1]}}  {reason}" for verdict, name, reason in found]
-    counts = Counter(verdict for verdict, _, _ in found)
-    failures = [
-        f"{scorecard}: {_name(row)}: found {row['ours']}, expected {row['paper']} within {row['tolerance']} "
-        f"({row['verdict']}); `memvae trace {scorecard} --verify` says what ours comes from"
-        for row in rows
-        if row["verdict"] in OUTSIDE
-    ]
-    head = f"{'verdict':{widths[0]}}  {'number':{widths[1]}}  reason"
-    total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return Checked([head, *lines, f"{len(found)} numbers: {total}; outside their tolerance: {len(failures)}"], failures)
+        raise InputError(f"{scorecard}: has no column {missing[0]!r}, expected a scorecard; {AGAIN}")
+    names = [_name(row) for row in rows]
+    wanted = [f"{entry.table} {entry.row} {entry.column}" for entry in printed.entries]
+    if absent := [name for name in wanted if name not in names]:
+        raise InputError(f"{scorecard}: has no {absent[0]}, expected every number of the paper; {AGAIN}")
+    if foreign := [name for name in names if name not in wanted or names.count(name) > 1]:
+        raise InputError(f"{scorecard}: found {foreign[0]}, expected each number of the paper once; {AGAIN}")
+    return [rows[names.index(name)] for name in wanted]
 
 
-def _name(row: Mapping[str, str]) -> str:
+def _verdict(scorecard: Path, entry: Entry, row: Line, scale: str) -> tuple[str, str]:
+    """Verdict and note, from `ours`; the scorecard must say the same, and the same of the paper's number."""
+    where = f"{scorecard}: {_name(row)}"
+    if row["scale"] != scale:
+        raise InputError(f"{where}: found scale={row['scale']}, expected scale={scale}; give its scale or another file")
+    for column, value in {"paper": entry.value, "tolerance": entry.tolerance}.items():
+        if (_number(row[column], where, column) if row[column] else None) != value:
+            expected = "none" if value is None else f"{value:g}"
+            raise InputError(f"{where}: found {column} {row[column] or 'none'}, expected {expected}; {AGAIN}")
+    # an empty cell is what a number that is none leaves (the correlation of a class without preferences)
+    ours = None if row["ours"] == NOT_RUN else _number(row["ours"] or "nan", where, "ours")
+    word, note = verdict(entry, ours, row["departs"])
+    if row["verdict"] != word:
+        raise InputError(f"{where}: found the verdict {row['verdict']!r}, expected {word!r}; {AGAIN}")
+    return word, note
+
+
+def _number(text: str, where: str, column: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{where}: found {column} {text!r}, expected a number; {AGAIN}") from None
+
+
+def _name(row: Line) -> str:
     return f"{row['table']} {row['row']} {row['column']}"
 
 
-def _reason(row: Mapping[str, str], not_run: Mapping[str, str], scorecard: Path) -> str:
-    verdict, note = row["verdict"], f"; {row['note']}" if row["note"] else ""
-    if verdict == NOT_RUN:
-        return not_run.get(row["row"], not_run.get(f"{row['row']}-k1", NO_RUN_HERE)) + note
-    if verdict == "not judged":
-        return "shown, has no tolerance" + note
-    if verdict == f"no verdict (scale={row['scale']})":
-        return "nothing is judged below the paper's scale"
-    if verdict == "match" or verdict in OUTSIDE:
-        return f"ours {_rounded(row['ours'])}, paper {row['paper']}, tolerance {row['tolerance']}{note}"
-    raise InputError(
-        f"{scorecard}: {_name(row)}: found the verdict {verdict!r}, expected match, near, off, not judged, not run or "
-        f"no verdict (scale={row['scale']}); delete it and make it again"
-    )
-
-
-def _rounded(value: str) -> str:
-    try:
-        return f"{float(value):.7g}"
-    except ValueError:
-        return value
+def _reason(word: str, note: str, row: Line, not_run: Mapping[str, str]) -> str:
+    if word == NOT_RUN:
+        reason = not_run.get(row["row"], not_run.get(f"{row['row']}-k1", NO_RUN_HERE))
+    elif word == "not judged":
+        reason = "shown, has no tolerance"
+    elif row["departs"]:
+        reason = "not made as the authors made theirs"
+    else:
+        reason = f"ours {float(row['ours'] or 'nan'):.7g}, paper {row['paper']}, tolerance {row['tolerance']}"
+    return f"{reason}; {note}" if note else reason

@@ -10,8 +10,8 @@ from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.measures import Estimate
 from memvae.report.origin import facts, facts_columns, notes
-from memvae.report.paper import Paper, model_key
-from memvae.report.render import NOT_RUN, Section, Table, number
+from memvae.report.paper import NOT_RUN, Paper, model_key
+from memvae.report.render import Section, Table, number
 
 CONDITIONS = {
     "data": "test images",

@@ -6,8 +6,8 @@ from memvae.config import Row
 from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.origin import comparable, facts, facts_columns, notes
-from memvae.report.paper import Paper, run_key
-from memvae.report.render import NOT_RUN, Section, Table, number
+from memvae.report.paper import NOT_RUN, Paper, run_key
+from memvae.report.render import Section, Table, number
 
 PAGE = 40  # rows of a section that fit a page
 

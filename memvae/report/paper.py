@@ -1,6 +1,7 @@
-"""The numbers printed in the paper: `config/paper.yaml`, read strictly."""
+"""The authors' numbers and protocol: `config/paper.yaml`, read strictly; and the verdict on one of our numbers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,11 @@ import yaml
 
 from memvae.config import Row
 from memvae.errors import InputError
+from memvae.report.layout import RunFile, check_keys
+from memvae.spec import Network, Training
 
+ROUNDING = 1e-9  # relative: -85.67 + 0.15 is no exact binary number, and a tolerance includes its bounds
+NOT_RUN = "not run"
 TABLES = ("table3", "likelihood", "probing", "table4", "slots")
 REQUIRED = ("table", "row", "column", "value", "tolerance", "source")
 
@@ -27,10 +32,23 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """How the authors trained and evaluated the models of one data set, named as in specifications and settings."""
+
+    network: Mapping[str, Any]
+    models: Mapping[str, Mapping[str, Any]]  # differences from `network`
+    training: Mapping[str, Any]
+    images: int  # test images
+    settings: Mapping[str, Mapping[str, Any]]  # analysis -> settings
+
+
+@dataclass(frozen=True)
 class Paper:
-    """All entries, in the file's order."""
+    """All entries, in the file's order; the protocol of each data set; what the letters of the sources mean."""
 
     entries: tuple[Entry, ...]
+    protocol: Mapping[str, Protocol]
+    sources: Mapping[str, str]
 
     def value(self, table: str, row: str, column: str) -> float | None:
         """The paper's number, None where it prints none."""
@@ -38,6 +56,53 @@ class Paper:
 
     def of(self, table: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.table == table]
+
+
+def verdict(entry: Entry, ours: float | None, departs: str) -> tuple[str, str]:
+    """Verdict and note on one number; `ours` None: not run.
+
+    `match` when ours is within the tolerance of the paper's (bounds included), `near` within twice, `off` beyond, in
+    either direction: a mistake in an evaluation raises a number as easily as it lowers it. Nothing is judged without a
+    tolerance, or when `departs` (of `departure`) names something.
+    """
+    if ours is None:
+        return NOT_RUN, entry.note
+    if entry.tolerance is None:
+        return "not judged", entry.note
+    if departs:
+        return f"no verdict ({departs})", entry.note
+    above = entry.table == "likelihood" and ours > entry.value
+    by = f"above the paper's by {ours - entry.value:.2f}" if above else ""
+    note = "; ".join(filter(None, (entry.note, by)))
+    distance = abs(ours - entry.value) - ROUNDING * abs(entry.value)
+    if distance <= entry.tolerance:
+        return "match", note
+    return ("near" if distance <= 2 * entry.tolerance else "off"), note
+
+
+def departure(printed: Paper, table: str, row: Row, files: list[RunFile], images: int | None) -> str:
+    """The first thing in which a row's files are not as the authors' protocol says, as in `epochs 3, not 3,000`.
+
+    Empty where nothing departs, and without files: the number depends on no training (Table 3). table: of the entry;
+    images: test images that the number is over.
+    """
+    if not files:
+        return ""
+    protocol = printed.protocol.get(row.paper_dataset)
+    if not protocol or row.model not in protocol.models:
+        return f"no protocol of {model_key(row)}"
+    for file in files:
+        for expected, found in (
+            ({"dataset": row.paper_dataset}, file.spec),
+            ({**protocol.training, "samples": row.k}, file.spec["training"]),
+            ({**protocol.network, **protocol.models[row.model]}, file.spec["network"]),
+            (protocol.settings.get(table, {}), file.settings),
+            ({"images": protocol.images}, {"images": images}),
+        ):
+            for name, value in expected.items():
+                if found.get(name) != value:
+                    return f"{name} {_shown(found.get(name))}, not {_shown(value)}"
+    return ""
 
 
 def read_paper(path: Path | str) -> Paper:
@@ -48,15 +113,13 @@ def read_paper(path: Path | str) -> Paper:
         raise InputError(f"{path}: not found; it comes with the project: restore it") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: found no YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(raw, dict) or set(raw) != {"sources", "entries"}:
-        raise InputError(f"{path}: expected the two keys sources and entries")
-    if not isinstance(raw["sources"], dict) or not isinstance(raw["entries"], list):
-        raise InputError(f"{path}: expected a mapping of sources and a list of entries")
+    check_keys(raw, {"sources": dict, "protocol": dict, "entries": list}, str(path))
+    protocol = {name: _protocol(item, f"{path}: protocol.{name}") for name, item in raw["protocol"].items()}
     entries = tuple(_entry(item, raw["sources"], f"{path}: entries[{n}]") for n, item in enumerate(raw["entries"]))
     keys = [(entry.table, entry.row, entry.column) for entry in entries]
     if doubled := [key for key in keys if keys.count(key) > 1]:
         raise InputError(f"{path}: found {' '.join(doubled[0])} twice, expected once")
-    return Paper(entries)
+    return Paper(entries, protocol, raw["sources"])
 
 
 def model_key(row: Row) -> str:
@@ -67,6 +130,25 @@ def model_key(row: Row) -> str:
 def run_key(row: Row) -> str:
     """Key of a row among the likelihoods."""
     return f"{row.paper_dataset}-{row.model}-k{row.k}"
+
+
+def _protocol(raw: Any, where: str) -> Protocol:
+    types = {"network": dict, "models": dict, "training": dict, "images": int, "settings": dict}
+    check_keys(raw, types, where)
+    check_keys(raw["settings"], {"likelihood": dict, "probing": dict}, f"{where}.settings")
+    _check_fields(raw["training"], Training, f"{where}.training")
+    _check_fields(raw["network"], Network, f"{where}.network")
+    for model, changes in raw["models"].items():
+        _check_fields(changes, Network, f"{where}.models.{model}")
+    return Protocol(**raw)
+
+
+def _check_fields(raw: Any, kind: type, where: str) -> None:
+    known = [field.name for field in fields(kind)]
+    if not isinstance(raw, dict):
+        raise InputError(f"{where}: found {raw!r}, expected a mapping of some of {', '.join(known)}")
+    if unknown := [key for key in raw if key not in known]:
+        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(known)}")
 
 
 def _entry(raw: Any, sources: dict[str, Any], where: str) -> Entry:
@@ -88,6 +170,10 @@ def _entry(raw: Any, sources: dict[str, Any], where: str) -> Entry:
     if tolerance is not None and not (_is_number(tolerance) and tolerance > 0):
         raise InputError(f"{where}.tolerance: found {tolerance!r}, expected a positive number, or null for not judged")
     return Entry(**{**raw, "value": float(raw["value"]), "tolerance": None if tolerance is None else float(tolerance)})
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from memvae.report.paper import NOT_RUN
 from memvae.store import write_text
 
-NOT_RUN = "not run"
 ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     character: "\\" + character for character in "&%$#_{}"
 }

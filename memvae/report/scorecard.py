@@ -1,4 +1,4 @@
-"""The scorecard: every number that the paper prints, ours beside it, and how well they agree."""
+"""The scorecard: the authors' numbers, ours beside each, and how well they agree."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +11,15 @@ import numpy as np
 
 from memvae.config import Row
 from memvae.report import measures, render
-from memvae.report.layout import PAPER_SCALE, Files, Layout, RunFile
+from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.measures import Spread, spread
 from memvae.report.origin import PAPER_DATASETS, comparable, facts_columns, notes
-from memvae.report.paper import Entry, Paper, model_key, read_paper, run_key
-from memvae.report.render import NOT_RUN, Section, Table, number
+from memvae.report.paper import NOT_RUN, Entry, Paper, departure, model_key, read_paper, run_key, verdict
+from memvae.report.render import Section, Table, number
 from memvae.report.slot_tables import ORDINALS, PAPER_MODEL
 from memvae.report.tables import parameter_counts
 from memvae.store import write_text
 
-ROUNDING = 1e-9  # relative: -85.67 + 0.15 is no exact binary number, and a tolerance includes its bounds
 TITLES = {
     "table3": ("Table 3: parameters", 0),
     "likelihood": ("log-likelihood, nats", 2),
@@ -64,7 +63,8 @@ def build(layout: Layout, inputs: Sequence[Path], printed: Paper) -> Table:
         "slots": _slots,
     }
     lines = [
-        (entry, _compared(layout, entry, find[entry.table](layout, files, entry, printed))) for entry in printed.entries
+        (entry, _compared(layout, printed, entry, find[entry.table](layout, files, entry, printed)))
+        for entry in printed.entries
     ]
     counts = Counter(line["verdict"] for _, line in lines)
     used = list(dict.fromkeys(f"{line['data']} ({line['epochs']:,} epochs)" for _, line in lines if line["epochs"]))
@@ -72,9 +72,10 @@ def build(layout: Layout, inputs: Sequence[Path], printed: Paper) -> Table:
     spans = dict.fromkeys(f"K = {line['samples']:,} on {line['images']:,} test images" for line in estimates)
     said = notes(
         layout,
-        "Verdicts: match within the tolerance, near within twice, off beyond it; a log-likelihood above the paper's is "
-        "a match. Difference: ours minus the paper's. The paper publishes no spreads; ours is the standard deviation "
-        "over seeds.",
+        "Verdicts: match within the tolerance, near within twice, off beyond it, in either direction; none where a "
+        "training or an evaluation departs from the authors', with the first thing that departs. Difference: ours "
+        "minus the authors'. They publish no spreads; ours is the standard deviation over seeds.",
+        f"Source of their numbers: {', '.join(f'{key} {meaning}' for key, meaning in printed.sources.items())}.",
         f"Data: {', '.join(used)}." if used else "",
         f"Log-likelihoods: {', '.join(spans)}." if spans else "",
         "Numbers: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".",
@@ -87,31 +88,9 @@ def build(layout: Layout, inputs: Sequence[Path], printed: Paper) -> Table:
     return Table("scorecard", "Scorecard", [line for _, line in lines], sections, said)
 
 
-def verdict(entry: Entry, ours: float | None, scale: str) -> tuple[str, str]:
-    """Verdict and note on one number; `ours` None: not run.
-
-    `match` when ours is within the tolerance of the paper's (bounds included), `near` within twice, `off` beyond.
-    A log-likelihood above the paper's is a match. Without a tolerance, or below the paper's scale, nothing is judged.
-    """
-    if ours is None:
-        return NOT_RUN, entry.note
-    if entry.tolerance is None:
-        return "not judged", entry.note
-    if scale != PAPER_SCALE:
-        return f"no verdict (scale={scale})", entry.note
-    above = entry.table == "likelihood" and ours > entry.value
-    by = f"above the paper's by {ours - entry.value:.2f}" if above else ""
-    if above and ours - entry.value > 2 * entry.tolerance:
-        by += ", more than twice the tolerance: look for a mistake"
-    note = "; ".join(filter(None, (entry.note, by)))
-    distance = abs(ours - entry.value) - ROUNDING * abs(entry.value)
-    if above or distance <= entry.tolerance:
-        return "match", note
-    return ("near" if distance <= 2 * entry.tolerance else "off"), note
-
-
-def _compared(layout: Layout, entry: Entry, ours: Ours | None) -> dict[str, Any]:
-    word, note = verdict(entry, ours.value.mean if ours else None, layout.scale)
+def _compared(layout: Layout, printed: Paper, entry: Entry, ours: Ours | None) -> dict[str, Any]:
+    departs = departure(printed, entry.table, ours.row, ours.files, ours.images) if ours else ""
+    word, note = verdict(entry, ours.value.mean if ours else None, departs)
     facts: dict[str, Any] = dict.fromkeys(("scale", "data", "epochs", "samples", "images", "runs"))
     facts["scale"] = layout.scale
     difference = None
@@ -129,6 +108,7 @@ def _compared(layout: Layout, entry: Entry, ours: Ours | None) -> dict[str, Any]
         "seeds": ours.value.seeds if ours and ours.files else None,
         "tolerance": entry.tolerance,
         "verdict": word,
+        "departs": departs,
         "note": note,
         "source": entry.source,
         **facts,
@@ -143,6 +123,7 @@ def _text(entry: Entry, line: Mapping[str, Any], decimals: int) -> dict[str, str
         "column": entry.column,
         "ours": NOT_RUN if ours == NOT_RUN else number(ours, decimals),
         "paper": number(entry.value, decimals),
+        "source": entry.source,
         "difference": number(line["difference"], decimals, sign=True),
         "spread": number(line["spread"], decimals),
         "tolerance": "" if entry.tolerance is None else f"{entry.tolerance:g}",

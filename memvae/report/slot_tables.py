@@ -8,8 +8,8 @@ from memvae.config import Row
 from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.origin import facts, facts_columns, notes
-from memvae.report.paper import Paper
-from memvae.report.render import NOT_RUN, Section, Table, number
+from memvae.report.paper import NOT_RUN, Paper
+from memvae.report.render import Section, Table, number
 
 PAPER_MODEL = "vis_mem_vae"  # Table 4 and Figure 7 are about it
 ORDINALS = ("1st", "2nd", "3rd")

@@ -8,8 +8,8 @@ from memvae.errors import InputError
 from memvae.report import detail_table, likelihood_table, measures, render, slot_tables
 from memvae.report.layout import Files, Layout
 from memvae.report.origin import PAPER_DATASETS, comparable, facts, facts_columns, notes
-from memvae.report.paper import Paper, model_key, read_paper
-from memvae.report.render import NOT_RUN, Section, Table, number
+from memvae.report.paper import NOT_RUN, Paper, model_key, read_paper
+from memvae.report.render import Section, Table, number
 
 CLASSIFIERS = {"crammer_singer": "Crammer-Singer (the authors')", "linear_svc": "LinearSVC"}
 

@@ -31,7 +31,7 @@ def figure(arguments: Arguments) -> None:
 
 
 def scorecard(arguments: Arguments) -> None:
-    """put every number that the paper prints beside ours"""
+    """put the authors' numbers beside ours"""
     from memvae.report import scorecard as card
 
     if arguments.name not in targets.SCORECARDS:
@@ -46,9 +46,11 @@ def scorecard(arguments: Arguments) -> None:
 def check(arguments: Arguments) -> None:
     """fail when a number of the scorecard is outside its tolerance"""
     from memvae.report import check as gate
+    from memvae.report.paper import read_paper
 
-    (not_run,) = shared.told(arguments, targets.CHECK, "not_run")
-    checked = gate.check(shared.result(arguments, arguments.scorecard, "scorecard.csv"), not_run)
+    scale, not_run = shared.told(arguments, targets.CHECK, "scale", "not_run")
+    scorecard = shared.result(arguments, arguments.scorecard, "scorecard.csv")
+    checked = gate.check(scorecard, read_paper(arguments.paper), scale, not_run)
     print("\n".join(checked.lines), flush=True)
     if checked.failures:
         raise InputError("\n".join(checked.failures))

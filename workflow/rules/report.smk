@@ -75,22 +75,28 @@ for card in targets.SCORECARDS:
             "--output {output.csv:q} 2> {log:q}"
 
 
-# Only when it is asked for: `snakemake check`. Without an output it runs every time.
-rule check:
-    input:
-        "<results>/scorecard.csv",
-    log:
-        "<logs>/check.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=memory("scorecard"),
-        runtime=minutes("scorecard"),
-    params:
-        plan=plan("check"),
-    shell:
-        "python -m memvae check --plan {params.plan:q} --scorecard {input:q} 2> {log:q}"
+# Only when they are asked for: `snakemake check`. Without an output they run every time.
+for gate, card in targets.CHECKS.items():
+
+    rule:
+        name:
+            gate
+        input:
+            scorecard=f"<results>/{card}.csv",
+            paper=targets.PAPER_VALUES,
+        log:
+            f"<logs>/{gate}.log",
+        localrule: True
+        conda:
+            "../../environment.yml"
+        resources:
+            mem_mb=memory("scorecard"),
+            runtime=minutes("scorecard"),
+        params:
+            plan=plan(targets.CHECK),
+        shell:
+            "python -m memvae check --plan {params.plan:q} --paper {input.paper:q} --scorecard {input.scorecard:q} "
+            "2> {log:q}"
 
 
 for figure in targets.FIGURES:
