@@ -64,7 +64,10 @@ def page(arguments: Arguments) -> None:
     alone = output.suffix == ".html"  # one file, for Snakemake's report
     spec, inputs = shared.told(arguments, targets.REPORT_PAGE if alone else "page", "page", "inputs")
     read, paper = [Path(path) for path in inputs], Path(arguments.paper)
+    if not arguments.plan:
+        spec["command"] = f"memvae page --scale {spec['layout']['scale']} --output {output}"
     results.write(spec, read, paper, output)
+    say(f"page: wrote {output}")
     beside = [*targets.PAGE_TABLES, *(path.name for path in read if path.suffix in (".csv", ".png"))]
     folder = output.with_suffix("")
     shared.record(arguments, [*read, paper], [output, *([] if alone else [folder / name for name in beside])])
