@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from memvae.config import making
 from memvae.errors import InputError
 from memvae.report.paper import NOT_RUN, Entry, Paper, verdict
 
@@ -57,9 +58,7 @@ def _numbers(scorecard: Path, printed: Paper) -> list[Line]:
             reader = csv.DictReader(file, restval="")
             rows, columns = list(reader), reader.fieldnames or []
     except FileNotFoundError:
-        raise InputError(
-            f"{scorecard}: not found; expected a scorecard; make it with `snakemake {scorecard}`"
-        ) from None
+        raise InputError(f"{scorecard}: not found; expected a scorecard; make it with {making(scorecard)}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{scorecard}: cannot be read ({error}); {AGAIN}") from error
     if missing := [column for column in COLUMNS if column not in columns]:
