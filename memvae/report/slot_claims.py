@@ -64,7 +64,8 @@ def meaningless_slots(material: Material) -> Claim | None:
     rank = float(np.mean([_rank_correlation(*pair) for pair in pairs]))
     error = float(np.mean([1 / sqrt(max(one.size - 1, 1)) for one, _ in pairs])) / sqrt(len(pairs))
     groups = {f"from {SMALL} on": meaning[value >= SMALL], f"below {SMALL}": meaning[value < SMALL]}
-    means = " and ".join(f"{part.mean():z.2f} of {part.size} slots {name}" for name, part in groups.items() if part.size)
+    found_in = {name: part for name, part in groups.items() if part.size}
+    means = " and ".join(f"{part.mean():z.2f} of {part.size} slots {name}" for name, part in found_in.items())
     text = (
         "Meaning, ours: how much of a class's mean image is in a slot's image (slope of its pixels on that image's) "
         "beyond the average of the other classes; 0 for a flat image or one that resembles all classes alike. Over "
