@@ -13,34 +13,14 @@ from memvae.errors import InputError
 from memvae.evaluation import models
 from memvae.model.network import MemVAE
 from memvae.random import keyed
-from memvae.spec import Network, RunSpec, Training
+from memvae.spec import Network, RunSpec
 from memvae.training.loop import Trained
 from memvae.training.state import Curves
 
 pytestmark = pytest.mark.usefixtures("double")
-CLOSE = {"rtol": 1e-9, "atol": 1e-11}  # float64 on both sides, in another order of summation
 CPU = torch.device("cpu")
 
-
-TRAINING = Training(
-    samples=1,
-    epochs=3,
-    full_epochs=3,
-    constant_epochs=1,
-    batch_size=8,
-    binarise="each_epoch",
-    learning_rate=1e-3,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-4,
-    decay=0.998,
-    clip_norm=5.0,
-    clip_element=1.0,
-    reconstruction_weight=0.1,
-    reconstruction_draw="shared",
-    curve_every=1,
-    precision="float32",
-)
+TRAINING = replace(untrained.MNIST, epochs=3, full_epochs=3, constant_epochs=1, batch_size=8, curve_every=1)
 SPEC = RunSpec("tiny-mem_vae-k1-s0", "tiny", "tiny", "MEM-VAE", 0, Network(**reference.NETWORKS["mem_vae"]), TRAINING)
 
 

@@ -6,33 +6,14 @@ import numpy as np
 import pytest
 import reference
 import torch
+import untrained
 from torch import nn
 
-from memvae.spec import Training
 from memvae.training.optimiser import LasagneAdam, learning_rate
 
 pytestmark = pytest.mark.usefixtures("double")
-MNIST = Training(
-    samples=1,
-    epochs=3000,
-    full_epochs=3000,
-    constant_epochs=1000,
-    batch_size=100,
-    binarise="each_epoch",
-    learning_rate=1e-3,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-4,
-    decay=0.998,
-    clip_norm=5.0,
-    clip_element=1.0,
-    reconstruction_weight=0.1,
-    reconstruction_draw="shared",
-    curve_every=10,
-    precision="float32",
-)
-UNCLIPPED = replace(MNIST, clip_norm=1e9, clip_element=1e9)
-FREY = replace(MNIST, epochs=1000, full_epochs=1000, batch_size=10)
+UNCLIPPED = replace(untrained.MNIST, clip_norm=1e9, clip_element=1e9)
+FREY = replace(untrained.MNIST, epochs=1000, full_epochs=1000, batch_size=10)
 
 
 def module(*shapes: tuple[int, ...]) -> nn.Module:
@@ -85,9 +66,9 @@ def test_the_form_that_is_compiled_equals_torchs_kernel(monkeypatch):
     """The compiler is told the formula; without it torch's fused Adam computes the same."""
     shapes = ((4, 3), (5,))
     gradients, rates = random_gradients(30, *shapes, scale=3.0), [1e-3] * 30
-    fused = run(LasagneAdam(module(*shapes), MNIST), gradients, rates)
+    fused = run(LasagneAdam(module(*shapes), untrained.MNIST), gradients, rates)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    written = run(LasagneAdam(module(*shapes), MNIST), gradients, rates)
+    written = run(LasagneAdam(module(*shapes), untrained.MNIST), gradients, rates)
     for mine, other in zip(fused[-1], written[-1], strict=True):
         np.testing.assert_allclose(mine, other, rtol=0, atol=1e-14)
 
@@ -95,12 +76,12 @@ def test_the_form_that_is_compiled_equals_torchs_kernel(monkeypatch):
 def test_a_loaded_optimiser_continues_as_if_it_had_not_stopped():
     shapes = ((4, 3), (5,))
     gradients, rates = random_gradients(20, *shapes), [1e-3] * 20
-    whole = run(LasagneAdam(module(*shapes), MNIST), gradients, rates)
+    whole = run(LasagneAdam(module(*shapes), untrained.MNIST), gradients, rates)
     model = module(*shapes)
-    first = LasagneAdam(model, MNIST)
+    first = LasagneAdam(model, untrained.MNIST)
     run(first, gradients[:8], rates[:8])
     moments = [{name: value.clone() for name, value in part.items()} for part in first.moments()]
-    second = LasagneAdam(model, MNIST)
+    second = LasagneAdam(model, untrained.MNIST)
     second.load(first.steps, *moments)
     rest = run(second, gradients[8:], rates[8:])
     for mine, other in zip(rest, whole[8:], strict=True):
@@ -121,7 +102,7 @@ def test_a_loaded_optimiser_continues_as_if_it_had_not_stopped():
 def test_gradient_is_clipped_by_norm_and_then_by_element(gradient):
     """Seen in the first moment, which is 0.1 g after one step. torch adds 1e-6 to the norm: a relative 2e-7."""
     gradients = [np.array(gradient[:2]), np.array(gradient[2:])]  # the norm is that of all parameters together
-    optimiser = LasagneAdam(module(*(g.shape for g in gradients)), MNIST)
+    optimiser = LasagneAdam(module(*(g.shape for g in gradients)), untrained.MNIST)
     run(optimiser, [gradients], [1e-3])
     found = [moment.numpy() / 0.1 for moment in optimiser.moments()[0].values()]
     for mine, other in zip(found, reference.clip_gradients(gradients), strict=True):
@@ -134,7 +115,7 @@ def test_adam_with_clipping_equals_the_reference_over_many_steps():
     model = module(shape)
     start = model[0].detach().numpy().copy()
     clipped = [reference.clip_gradients(step)[0] for step in gradients]
-    found = run(LasagneAdam(model, MNIST), gradients, rates)
+    found = run(LasagneAdam(model, untrained.MNIST), gradients, rates)
     expected = reference.adam(start, clipped, rates)[-1]
     np.testing.assert_allclose(found[-1][0], expected, rtol=0, atol=2e-8)  # 2e-7 of 100 steps of 1e-3
 
@@ -142,11 +123,11 @@ def test_adam_with_clipping_equals_the_reference_over_many_steps():
 # ---- schedule --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("epoch", "rate"), [(1, 1e-3), (1000, 1e-3), (1500, 3.7e-4), (2000, 1.35e-4), (3000, 1.8e-5)])
 def test_learning_rates_quoted_from_the_authors(epoch, rate):
-    assert learning_rate(MNIST, epoch) == pytest.approx(rate, rel=0.02)  # they are quoted with two digits
+    assert learning_rate(untrained.MNIST, epoch) == pytest.approx(rate, rel=0.02)  # they are quoted with two digits
 
 
 def test_learning_rate_falls_by_0_998_after_every_epoch_from_1000_on():
-    rates = np.array([learning_rate(MNIST, epoch) for epoch in range(1, 3001)])
+    rates = np.array([learning_rate(untrained.MNIST, epoch) for epoch in range(1, 3001)])
     expected = [reference.learning_rate(epoch, 3000) for epoch in range(1, 3001)]
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
     assert rates[1000] == pytest.approx(0.998e-3) and len(set(rates[:1000])) == 1
@@ -155,10 +136,10 @@ def test_learning_rate_falls_by_0_998_after_every_epoch_from_1000_on():
 @pytest.mark.parametrize("epochs", [3, 24, 40, 60, 200, 300, 1500])
 def test_a_shorter_run_gets_the_schedule_compressed(epochs):
     """Constant for the first third, then down by the same overall factor, evenly."""
-    training = replace(MNIST, epochs=epochs)
+    training = replace(untrained.MNIST, epochs=epochs)
     rates = np.array([learning_rate(training, epoch) for epoch in range(1, epochs + 1)])
     np.testing.assert_allclose(rates, [reference.learning_rate(e, epochs) for e in range(1, epochs + 1)], rtol=1e-12)
-    assert rates[-1] == pytest.approx(learning_rate(MNIST, 3000), rel=1e-9)
+    assert rates[-1] == pytest.approx(learning_rate(untrained.MNIST, 3000), rel=1e-9)
     assert (rates == 1e-3).sum() == round(epochs / 3)
     ratios = rates[round(epochs / 3) :][1:] / rates[round(epochs / 3) :][:-1]
     np.testing.assert_allclose(ratios, ratios[0] if len(ratios) else 1, rtol=1e-9)
@@ -167,7 +148,7 @@ def test_a_shorter_run_gets_the_schedule_compressed(epochs):
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_the_shortest_runs_have_a_learning_rate(epochs):
     for epoch in range(1, epochs + 1):
-        assert 1.8e-5 <= learning_rate(replace(MNIST, epochs=epochs), epoch) <= 1e-3
+        assert 1.8e-5 <= learning_rate(replace(untrained.MNIST, epochs=epochs), epoch) <= 1e-3
 
 
 @pytest.mark.parametrize("epochs", [1, 10, 100, 1000])

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import untrained
 from scipy import stats
 
 from memvae import store
 from memvae.errors import InputError
 from memvae.evaluation import models
 from memvae.random import keyed
-from memvae.spec import Network, RunSpec, Training
+from memvae.spec import Network, RunSpec
 from memvae.training import loop
 from memvae.training import state as training_state
 from memvae.training.loop import Trained, TrainingData
@@ -30,24 +31,15 @@ CPU = torch.device("cpu")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[2])}  # of a second process
 NETWORK = Network(image=(4, 4), hidden=(6,), latent=3, slots=(4,))
 TWO_LAYERS = replace(NETWORK, hidden=(6, 5), slots=(4, 3))
-TRAINING = Training(
-    samples=1,
+TRAINING = replace(
+    untrained.MNIST,
     epochs=4,
     full_epochs=4,
     constant_epochs=2,
     batch_size=8,
-    binarise="each_epoch",
     learning_rate=1e-2,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-4,
     decay=0.9,
-    clip_norm=5.0,
-    clip_element=1.0,
-    reconstruction_weight=0.1,
-    reconstruction_draw="shared",
     curve_every=2,
-    precision="float32",
 )
 BATCHES = 45 // 8  # of an epoch; five images are left over
 
