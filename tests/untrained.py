@@ -1,4 +1,4 @@
-"""Models with random weights and images with random pixels, keyed, which a test makes again; and the paper's training."""
+"""Models with random weights and images with random pixels, keyed; the training that the paper gives a model."""
 
 import reference
 import torch
