@@ -45,6 +45,7 @@ def main() -> None:
     try:
         with signals.raising():
             arguments.stage(arguments)
+            sys.stdout.flush()  # a reader that is gone shows here, not when Python ends
     except InputError as error:
         _refuse(arguments.command, error)
     except BrokenPipeError:  # the reader, such as `| head`, has seen enough
