@@ -52,7 +52,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer
         sys.exit(128 + signal.SIGPIPE)
     except signals.Ended as ended:
-        say(f"memvae {arguments.command}: ended by {signal.Signals(ended.number).name}; the same command continues")
+        signals.tell(ended.number)
         sys.exit(128 + ended.number)
 
 

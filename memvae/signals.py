@@ -1,6 +1,8 @@
 """SIGINT (Ctrl-C) and SIGTERM (a scheduler's notice before SIGKILL): a stage ends at once, or after it has saved."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from memvae.progress import say
+
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
+IMPORTING = "<frozen importlib._bootstrap>"
 
 
 class Ended(KeyboardInterrupt):
@@ -17,6 +22,11 @@ class Ended(KeyboardInterrupt):
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+
+def tell(number: int) -> None:
+    """The line with which the command line ends."""
+    say(f"memvae {sys.argv[1]}: ended by {signal.Signals(number).name}; the same command continues")
 
 
 @dataclass
@@ -36,10 +46,7 @@ class Hold:
 def raising() -> Iterator[None]:
     """Within it both signals raise Ended, wherever the program is: `finally` and `with` tidy up."""
 
-    def end(number: int, _: FrameType | None) -> None:
-        raise Ended(number)
-
-    with _handled_by(end):
+    with _handled_by(_end):
         yield
 
 
@@ -48,13 +55,24 @@ def held() -> Iterator[Hold]:
     """Within it the first signal waits while something is unsaved; another one, or one at any other time, raises."""
     hold = Hold()
 
-    def wait(number: int, _: FrameType | None) -> None:
+    def wait(number: int, frame: FrameType | None) -> None:
         if not hold.unsaved or hold.waiting:
-            raise Ended(number)
+            _end(number, frame)
         hold.waiting = number
 
     with _handled_by(wait):
         yield hold
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Raises Ended; during an import, when nothing is at work yet, ends the process at once: torch's C++ code imports
+    Python modules, and an exception that reaches it there is an abort."""
+    while frame:
+        if frame.f_code.co_filename == IMPORTING:
+            tell(number)
+            os._exit(128 + number)
+        frame = frame.f_back
+    raise Ended(number)
 
 
 @contextmanager

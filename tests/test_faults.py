@@ -153,6 +153,32 @@ def test_an_analysis_ended_by_a_signal_says_so_and_leaves_nothing(
         assert output.read_bytes() == expected(finished, stage)
 
 
+IMPORTED = """
+import os, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "memvae.evaluation.slots":
+            try:
+                os.kill(os.getpid(), {number})
+            except BaseException:
+                print("unwound", file=sys.stderr)
+                raise
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_an_import_ends_a_stage_at_once(finished: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """An exception would pass through C++ code where torch imports, and abort the process."""
+    variables = faults.starting_with(tmp_path / "site", IMPORTED.format(number=int(number)))
+    with faults.injected(f"{number.name} during an import", "slots"):
+        process = faults.start(finished, *command("slots", tmp_path / "slots.h5"), **variables)
+        text = process.communicate()[1]
+        assert process.returncode == 128 + number
+        assert "ended by" in one_line(text, "slots") and "unwound" not in text
+        assert not (tmp_path / "slots.h5").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ANALYSES)
 def test_an_analysis_ended_at_random_moments_leaves_all_or_nothing(finished: Path, tmp_path: Path, stage: str) -> None:
