@@ -118,13 +118,6 @@ class Config:
         if self.data_folder:
             os.environ["MEMVAE_DATA_FOLDER"] = str(Path(self.data_folder).expanduser().resolve())
 
-    def check_data_folder(self) -> None:
-        """Raises InputError where the user's folder of files, if there is one, is no folder."""
-        setting = "data_folder" if self.data_folder else "MEMVAE_DATA_FOLDER"
-        folder = self.data_folder or os.environ.get("MEMVAE_DATA_FOLDER", "")
-        if folder and not Path(folder).expanduser().is_dir():
-            raise InputError(f"{setting}: found {folder!r}, expected a folder; correct the path or leave it out")
-
     def scale_note(self) -> str:
         """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
         if self.scale == PAPER:

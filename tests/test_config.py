@@ -3,7 +3,6 @@
 import copy
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -190,21 +189,6 @@ def test_a_misspelled_key_is_named_and_not_the_one_that_is_missing_then() -> Non
 def test_seeds_in_one_word_are_refused_with_how_they_are_written() -> None:
     with pytest.raises(InputError, match=r"seeds\.0: found '0,1'.*'seeds=\[0,1,2\]'"):
         changed(seeds="0,1")
-
-
-@pytest.mark.parametrize("setting", ["data_folder", "MEMVAE_DATA_FOLDER"])
-def test_a_data_folder_that_is_none_is_refused_by_its_setting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
-) -> None:
-    monkeypatch.delenv("MEMVAE_DATA_FOLDER", raising=False)
-    absent = str(tmp_path / "absent")
-    if setting == "MEMVAE_DATA_FOLDER":
-        monkeypatch.setenv(setting, absent)
-    made = changed(data_folder=absent) if setting == "data_folder" else changed()
-    with pytest.raises(InputError, match=f"{setting}: found '{absent}', expected a folder"):
-        made.check_data_folder()
-    (tmp_path / "absent").mkdir()
-    made.check_data_folder()
 
 
 @pytest.mark.parametrize(

@@ -300,3 +300,16 @@ def test_the_config_key_comes_before_the_environment_variable(monkeypatch):
     assert download.data_folder("") == Path("/from/environment")
     monkeypatch.delenv("MEMVAE_DATA_FOLDER")
     assert download.data_folder("") is None
+
+
+@pytest.mark.parametrize("setting", ["data_folder", "MEMVAE_DATA_FOLDER"])
+def test_a_data_folder_that_is_none_is_refused_by_its_setting(tmp_path, monkeypatch, setting):
+    monkeypatch.delenv("MEMVAE_DATA_FOLDER", raising=False)
+    absent = str(tmp_path / "absent")
+    if setting == "MEMVAE_DATA_FOLDER":
+        monkeypatch.setenv(setting, absent)
+    key = absent if setting == "data_folder" else ""
+    with pytest.raises(InputError, match=f"{setting}: found '{absent}', expected a folder"):
+        download.check_folder(key)
+    (tmp_path / "absent").mkdir()
+    download.check_folder(key)

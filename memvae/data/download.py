@@ -32,6 +32,14 @@ def data_folder(setting: str = "") -> Path | None:
     return Path(chosen).expanduser() if chosen else None
 
 
+def check_folder(setting: str) -> None:
+    """Raises InputError, by the name of its setting, where the user's folder, if there is one, is no folder."""
+    folder = data_folder(setting)
+    if folder and not folder.is_dir():
+        name = "data_folder" if setting else FOLDER_VARIABLE
+        raise InputError(f"{name}: found {str(folder)!r}, expected a folder; correct the path or leave it out")
+
+
 def fetch(
     dataset: str,
     name: str,

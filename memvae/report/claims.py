@@ -140,7 +140,7 @@ def no_overfitting(material: Material, title: str, dataset: str) -> Claim | None
         for split in ("train", "test")
     )  # [seeds, images] each
     extra = measures.spread(train.mean(axis=1) - test.mean(axis=1))
-    images = sqrt(sum(values.mean(axis=0).var(ddof=1) / values.shape[1] for values in (train, test)))
+    images = hypot(*(measures.standard_error(values.mean(axis=0)) for values in (train, test)))
     error = hypot(images, _seed_error(extra, GAP_SEED_SD))
     gain = float(test.mean())
     margin = OVERFITTING * gain

@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 from memvae import config as configuration, cost, resources, targets
+from memvae.data import download
 from memvae.errors import InputError
 from memvae.spec import STAGES
 
@@ -24,7 +25,7 @@ def configured():
         for run in loaded.runs("appendix", "extended", "own"):
             loaded.spec(run)
         check_targets(loaded)
-        loaded.check_data_folder()
+        download.check_folder(loaded.data_folder)
     except InputError as error:
         refuse(error)
     return loaded
