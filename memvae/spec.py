@@ -11,7 +11,7 @@ from memvae.errors import InputError
 
 # Raise a stage's number when its results change: what was computed before it is then computed again.
 STAGES = {
-    "prepare": 1,
+    "prepare": 2,
     "train": 2,
     "classifier": 1,
     "parameters": 1,

@@ -350,7 +350,10 @@ def test_real_mnist_is_the_published_one(real):
     mnist = real("mnist")
     train = mnist.pixels("train")
     assert train.shape == (60_000, 784) and mnist.pixels("test").shape == (10_000, 784)
-    assert train.mean(dtype=np.float64) == pytest.approx(0.1307, abs=5e-5)  # the usual constant, four digits
+    assert train.max() == mnist.pixels("test").max() == 255 / 256 and mnist.maximum == 256
+    assert train.mean(dtype=np.float64) == pytest.approx(0.1307 * 255 / 256, abs=5e-5)  # the usual constant is of / 255
+    saturated = mnist.arrays["test/images"] == 255  # one in 256 of them is 0 in the binary images
+    assert 1 - mnist.test_binary[saturated].mean() == pytest.approx(1 / 256, rel=0.15)
     assert np.bincount(mnist.labels("train")).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert mnist.labels("test")[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert mnist.test_binary.mean() == pytest.approx(mnist.pixels("test").mean(dtype=np.float64), abs=4e-4)
@@ -364,6 +367,35 @@ def test_real_ocr_letters_are_binary_and_counted(real):
     np.testing.assert_array_equal(ocr.test_binary, ocr.pixels("test"))
 
 
+def test_mnist_is_binarised_by_the_authors_draw(tmp_path, monkeypatch):
+    """numpy's generator of 2016 takes one uniform number a pixel: all training images first, then the test images."""
+    generator = np.random.Generator(np.random.PCG64(3))
+    images = {
+        "train": generator.integers(0, 256, (7, 28, 28), np.uint8),
+        "t10k": generator.integers(0, 256, (5, 28, 28), np.uint8),
+    }
+    monkeypatch.setattr(loaders.formats, "idx_images", lambda path: images[path.name.partition("-")[0]])
+    monkeypatch.setattr(
+        loaders.formats, "idx_labels", lambda path: np.zeros(len(images[path.name.partition("-")[0]]), np.uint8)
+    )
+    found = stored(
+        tmp_path / "mnist.h5", "mnist", {k: v for k, v in ENTRIES["mnist"].items() if k != "files"}, tmp_path
+    )
+    p = images["t10k"].reshape(5, 784) / 256
+    uniform = np.random.RandomState(1234).random_sample(12 * 784)[7 * 784 :].reshape(5, 784)
+    np.testing.assert_array_equal(found.test_binary, np.where(p <= 0.5, uniform > 1 - p, uniform <= p))
+
+
+@pytest.mark.parametrize("maximum", [255, 238])
+def test_a_file_on_an_old_scale_is_refused_by_name(tmp_path, maximum):
+    facts = {"dataset": "mnist", "title": "MNIST", "image": [4, 3], "maximum": maximum, "likelihood": "gaussian"}
+    store.write(
+        tmp_path / "mnist.h5", "dataset", {"test/images": np.zeros((2, 12), np.uint8)}, facts | {"loader": "mnist"}
+    )
+    with pytest.raises(InputError, match=f"byte / {maximum}, an old scale, expected byte / 256.*make it again"):
+        dataset.load(tmp_path / "mnist.h5")
+
+
 def test_the_first_real_ocr_training_rows_are_like_all(real):
     """The rows are sorted to be the same in every copy; without the shuffle after it the first would be alike."""
     train = real("ocr_letters").pixels("train")
@@ -374,7 +406,8 @@ def test_the_first_real_ocr_training_rows_are_like_all(real):
 def test_real_frey_faces_are_shuffled_frames(real):
     frey = real("frey_faces")
     assert frey.pixels("train").shape == (1865, 560) and frey.pixels("test").shape == (100, 560)
-    assert max(frey.pixels(split).max() for split in frey.splits) == 1
+    assert max(frey.pixels(split).max() for split in frey.splits) == 238 / 256 and frey.maximum == 256
+    assert frey.pixels("train").mean(dtype=np.float64) == pytest.approx(0.60, abs=0.01)
     assert frey.likelihood == "gaussian" and frey.image == (28, 20)
     frames = frey.pixels("train").reshape(-1, 28, 20)
     smooth = abs(np.diff(frames, axis=2)).mean()  # neighbours in a row; read in another order they would not be alike

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from memvae import store
+from memvae.config import making
+from memvae.data.loaders import BYTE_LOADERS, BYTES
 from memvae.errors import InputError
 
 
@@ -57,9 +59,15 @@ class Dataset:
 
 
 def load(path: Path | str) -> Dataset:
-    """Reads `data/<dataset>.h5`. Raises InputError when it is missing, damaged or another kind of file."""
+    """Reads `data/<dataset>.h5`. Raises InputError when it is missing, damaged, another kind of file, or MNIST or Frey
+    faces on the scale that this project had at first (byte / 255, byte / 238)."""
     stored = store.read(path, "dataset")
     facts = stored.attributes
+    if facts.get("loader") in BYTE_LOADERS and facts.get("maximum") != BYTES:
+        raise InputError(
+            f"{path}: found pixels of byte / {facts.get('maximum'):g}, an old scale, expected byte / {BYTES}, the "
+            f"authors'; delete it and make it again with {making(path)}"
+        )
     try:
         rows, columns = facts["image"]
         return Dataset(
