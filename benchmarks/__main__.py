@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks import growth, jobs, likelihood, measure, pictures, steps
 from benchmarks.problem import Disagreement
-from memvae import compute
+from memvae.model import device as compute
 from memvae.report import style
 
 PARTS = {"steps": steps.measure, "likelihood": likelihood.measure, "jobs": jobs.measure}

@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from memvae import compute
+from memvae.analyses.likelihood.compute import bound_parts, log_likelihood
 from memvae.data import dataset
 from memvae.data.prepare import TEST_BINARISATION_SEED, binarised
-from memvae.evaluation import models
-from memvae.evaluation.likelihood import bound_parts, log_likelihood
+from memvae.model import device as compute
+from memvae.model import trained as models
 from memvae.model.network import MemVAE, collect_statistics
 from memvae.random import keyed
 from memvae.training.loop import binarised as binarised_anew

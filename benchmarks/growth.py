@@ -23,9 +23,10 @@ from benchmarks import likelihood
 from benchmarks.measure import take_turns
 from benchmarks.problem import Problem, images, make, model_of
 from benchmarks.variants_torch import Ours
-from memvae import compute, config
+from memvae.model import device as compute
 from memvae.progress import say
 from memvae.random import keyed
+from memvae.settings import config
 from memvae.training.loop import TrainingData, train
 
 RUN = "mnist-mem_vae-k1-s0"

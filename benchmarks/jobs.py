@@ -46,7 +46,7 @@ class _Job:
 def _work(pipe: Connection, threads: int, precision: str, compiled: bool) -> None:
     """Says that it is ready, then works on every word until it hears None."""
     from benchmarks.variants_torch import Ours
-    from memvae import compute
+    from memvae.model import device as compute
 
     compute.set_up()
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""The 5,000-sample log-likelihood: all rows at once with sigmoid then log, against memvae.evaluation.likelihood."""
+"""The 5,000-sample log-likelihood: all rows at once with sigmoid then log, against memvae.analyses.likelihood.compute."""
 
 import contextlib
 import math
@@ -12,8 +12,8 @@ from torch import Tensor
 from benchmarks.measure import Row, summarise, take_turns
 from benchmarks.problem import Disagreement, Problem, make
 from benchmarks.variants_torch import Ours, PlainVAE, load
-from memvae.compute import Mode
-from memvae.evaluation.likelihood import BLOCK, Key, log_likelihood
+from memvae.analyses.likelihood.compute import BLOCK, Key, log_likelihood
+from memvae.model.device import Mode
 from memvae.model.network import MemVAE, collect_statistics
 from memvae.progress import say
 from memvae.random import keyed

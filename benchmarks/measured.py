@@ -9,9 +9,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from memvae import config as configuration
 from memvae.errors import InputError
-from memvae.resources import MEASURED, Job, read_benchmarks
+from memvae.operations.resources import MEASURED, Job, read_benchmarks
+from memvae.settings import config as configuration
 
 
 def main() -> int:

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from memvae import compute, store
+from memvae.analyses.imputation.compute import impute
+from memvae.analyses.likelihood.compute import log_likelihood
 from memvae.data import dataset
-from memvae.evaluation import models
-from memvae.evaluation.imputation import impute
-from memvae.evaluation.likelihood import log_likelihood
+from memvae.files import store
+from memvae.model import device as compute
+from memvae.model import trained as models
 from memvae.model.network import MemVAE
 from memvae.random import keyed
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memvae import config
 from memvae.model.network import MemVAE, sample_posterior
 from memvae.random import keyed
-from memvae.spec import Network, Training
+from memvae.settings import config
+from memvae.settings.spec import Network, Training
 from memvae.training.objective import objective
 
 Arrays = dict[str, np.ndarray]  # by the names of MemVAE's parameters

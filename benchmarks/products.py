@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import torch
 
-from memvae.spec import Network
+from memvae.settings.spec import Network
 
 Shape = tuple[int, int, int]  # rows, inner, columns
 

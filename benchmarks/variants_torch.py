@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.problem import Arrays, Problem, model_of
-from memvae.spec import Network
+from memvae.settings.spec import Network
 from memvae.training.objective import draw_noise
 from memvae.training.step import Step
 

@@ -16,6 +16,6 @@ def load_model(path: Path | str) -> "MemVAE":
     """
     import torch  # here, because Snakemake imports the package at every dry run
 
-    from memvae.evaluation import models
+    from memvae.model import trained as models
 
     return models.load(Path(path), torch.device("cpu")).model

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from memvae import __version__, signals
-from memvae import config as configuration
 from memvae.errors import InputError
 from memvae.progress import say
+from memvae.settings import config as configuration
 
 OPTIONS = {
     "file": "one raw file of the data set (default: all)",
@@ -63,7 +63,7 @@ def _refuse(command: str, error: InputError) -> NoReturn:
 
 
 def _without_packages(name: str) -> NoReturn:
-    from memvae import doctor
+    from memvae.operations import doctor
 
     if sys.argv[1:2] != ["doctor"]:
         say(f"memvae: the package {name} is not installed; `python -m memvae doctor` says what is missing")
@@ -76,7 +76,7 @@ def _without_packages(name: str) -> NoReturn:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from memvae import targets
+    from memvae.settings import targets
     from memvae.stages import about, analyses, results, training
 
     parser = argparse.ArgumentParser(

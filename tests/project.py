@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memvae import config as configuration
+from memvae.settings import config as configuration
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = configuration.load(ROOT / "config/config.yaml", extra=[ROOT / "tests/tiny.yaml"])

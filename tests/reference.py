@@ -289,7 +289,7 @@ def adagrad(w, x, labels, steps, batch=100, rate=0.1, epsilon=1e-4, penalty=1e-4
 
 
 # ---- small networks, and the weights of a model under test -----------------------------------------------------------
-NETWORKS = {  # every variant of the paper and its neighbours; fields of memvae.spec.Network
+NETWORKS = {  # every variant of the paper and its neighbours; fields of memvae.settings.spec.Network
     "vae": {"hidden": (7, 5), "slots": (0, 0)},
     "mem_vae": {"hidden": (7, 5), "slots": (4, 3)},
     "vis_mem_vae": {"hidden": (7, 5), "slots": (4, 3), "attention": "softmax", "composition": "sum"},

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from memvae import store
+from memvae.files import store
 
 CLASSES, SLOTS, IMAGES, SHOWN = 10, (7, 4), 40, 64
 SIDE = (8, 6)  # rows, columns

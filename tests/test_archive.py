@@ -20,10 +20,11 @@ import synthetic
 import torch
 from packaging.requirements import Requirement
 
-from memvae import store, targets
 from memvae.errors import InputError
-from memvae.evaluation import models
+from memvae.files import store
+from memvae.model import trained as models
 from memvae.report import archive as archives
+from memvae.settings import targets
 
 PAPER = project.ROOT / targets.PAPER_VALUES
 RUN = "mnist-vae-k1-s0"

@@ -15,7 +15,7 @@ from benchmarks.problem import Disagreement, Problem, check, make, model_of
 from benchmarks.products import forward, products, step_flops
 from benchmarks.steps import RUNS
 from benchmarks.variants_torch import Ours, Plain, PlainVAE, load
-from memvae import config
+from memvae.settings import config
 
 
 def small(run: str) -> Problem:

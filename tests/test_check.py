@@ -6,10 +6,10 @@ from pathlib import Path
 import project
 import pytest
 
-from memvae import targets
 from memvae.errors import InputError
 from memvae.report.check import NO_RUN_HERE, Checked, check
 from memvae.report.paper import read_paper
+from memvae.settings import targets
 
 PRINTED = read_paper(project.ROOT / targets.PAPER_VALUES)
 COLUMNS = ("table", "row", "column", "ours", "paper", "tolerance", "verdict", "departs", "note", "scale")

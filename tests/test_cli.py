@@ -10,8 +10,8 @@ import numpy as np
 import project
 import pytest
 
-from memvae import store
-from memvae.spec import STAGES as VERSIONS
+from memvae.files import store
+from memvae.settings.spec import STAGES as VERSIONS
 
 STAGES = {"download", "train", "prepare", "classifier", "parameters", "likelihood", "generation", "slots", "imputation"}
 STAGES |= {

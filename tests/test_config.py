@@ -9,11 +9,11 @@ import pytest
 import yaml
 from project import ROOT
 
-from memvae import config as configuration
-from memvae import targets
-from memvae.config import Config
 from memvae.errors import InputError
-from memvae.spec import Network, RunSpec
+from memvae.settings import config as configuration
+from memvae.settings import targets
+from memvae.settings.config import Config
+from memvae.settings.spec import Network, RunSpec
 
 RAW: dict[str, Any] = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 
@@ -141,7 +141,9 @@ def test_a_specification_from_elsewhere_is_checked_strictly(key: str, value: Any
         RunSpec.from_json(json.dumps(raw))
 
 
-@pytest.mark.parametrize("module", ["memvae.config", "memvae.spec", "memvae.targets", "memvae.cost"])
+@pytest.mark.parametrize(
+    "module", ["memvae.settings.config", "memvae.settings.spec", "memvae.settings.targets", "memvae.operations.cost"]
+)
 def test_what_snakemake_imports_at_every_dry_run_is_light(module: str) -> None:
     code = (
         f"import sys, {module}; print(sorted({{'torch','numpy','h5py','pandas','sklearn','yaml'}} & set(sys.modules)))"
@@ -151,8 +153,10 @@ def test_what_snakemake_imports_at_every_dry_run_is_light(module: str) -> None:
 
 
 def test_training_needs_torch_numpy_and_h5py_alone() -> None:
-    modules = "memvae.training.loop, memvae.evaluation.models, memvae.evaluation.likelihood, memvae.evaluation.slots"
-    modules += ", memvae.evaluation.imputation, memvae.evaluation.generation, memvae.evaluation.classifier"
+    modules = (
+        "memvae.training.loop, memvae.model.trained, memvae.analyses.likelihood.compute, memvae.analyses.slots.compute"
+    )
+    modules += ", memvae.analyses.imputation.compute, memvae.analyses.generation.compute, memvae.analyses.imputation.classifier"
     modules += ", memvae.stages.training, memvae.stages.analyses"
     unwanted = "{'pandas', 'matplotlib', 'sklearn', 'snakemake', 'yaml'}"
     code = f"import sys, {modules}; print(sorted({unwanted} & set(sys.modules)))"

@@ -7,8 +7,10 @@ from pathlib import Path
 import project
 import pytest
 
-from memvae import config as configuration
-from memvae import cost, forecast, resources, store, targets
+from memvae.files import store
+from memvae.operations import cost, forecast, resources
+from memvae.settings import config as configuration
+from memvae.settings import targets
 
 PAPER = configuration.load(project.ROOT / "config/config.yaml")
 RUN = "mnist-mem_vae-k1-s0"

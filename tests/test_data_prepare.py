@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
-from memvae import store
 from memvae.data import dataset, download, loaders
 from memvae.data.prepare import TEST_BINARISATION_SEED, binarised, prepare
 from memvae.errors import InputError
+from memvae.files import store
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRIES = yaml.safe_load((ROOT / "config/config.yaml").read_text())["datasets"]

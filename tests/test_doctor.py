@@ -11,9 +11,10 @@ from pathlib import Path
 import project
 import pytest
 
-from memvae import compute, doctor
 from memvae.data import download
 from memvae.errors import InputError
+from memvae.model import device as compute
+from memvae.operations import doctor
 
 
 def findings(folder: Path) -> dict[str, doctor.Finding]:

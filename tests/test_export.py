@@ -21,11 +21,12 @@ import torch
 from export import Export
 
 import memvae
-from memvae import config
-from memvae.evaluation import likelihood, models
+from memvae.analyses.likelihood import compute as likelihood
+from memvae.model import trained as models
 from memvae.model.network import MemVAE, collect_statistics
 from memvae.random import keyed
-from memvae.spec import Network
+from memvae.settings import config
+from memvae.settings.spec import Network
 from memvae.training.loop import Trained
 from memvae.training.state import Curves
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from memvae.config import merge
+from memvae.settings.config import merge
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs/extending.md").read_text()

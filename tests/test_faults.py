@@ -17,7 +17,8 @@ import faults
 import project
 import pytest
 
-from memvae import store, targets
+from memvae.files import store
+from memvae.settings import targets
 
 pytestmark = project.on_the_tiny_dag
 RUN = "digits-mem_vae-k1-s0"
@@ -157,7 +158,7 @@ IMPORTED = """
 import os, sys
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == "memvae.evaluation.slots":
+        if name == "memvae.analyses.slots.compute":
             try:
                 os.kill(os.getpid(), {number})
             except BaseException:

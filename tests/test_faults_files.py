@@ -19,13 +19,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memvae import config as configuration
-from memvae import store, targets
-from memvae.config import Config
+from memvae.analyses.imputation import classifier
 from memvae.data import dataset
 from memvae.errors import InputError
-from memvae.evaluation import classifier, models
-from memvae.spec import RunSpec
+from memvae.files import store
+from memvae.model import trained as models
+from memvae.settings import config as configuration
+from memvae.settings import targets
+from memvae.settings.config import Config
+from memvae.settings.spec import RunSpec
 from memvae.training import loop
 
 pytestmark = project.on_the_tiny_dag

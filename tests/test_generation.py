@@ -7,11 +7,13 @@ import torch
 import untrained
 from scipy import stats
 
+from memvae.analyses.detail import compute as detail
+from memvae.analyses.generation.compute import generate
+from memvae.analyses.likelihood import compute as likelihood
+from memvae.analyses.slots import compute as slots
 from memvae.errors import InputError
-from memvae.evaluation import detail, likelihood, slots
-from memvae.evaluation.generation import generate
 from memvae.random import keyed
-from memvae.spec import Network
+from memvae.settings.spec import Network
 
 pytestmark = pytest.mark.usefixtures("double")
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}  # float64 on both sides, in another order of summation

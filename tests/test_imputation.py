@@ -7,9 +7,10 @@ import torch
 import untrained
 from sklearn import datasets
 
-from memvae import compute
+from memvae.analyses.imputation import classifier
+from memvae.analyses.imputation import compute as imputation
 from memvae.errors import InputError
-from memvae.evaluation import classifier, imputation
+from memvae.model import device as compute
 from memvae.model.layers import Normalise
 from memvae.random import keyed
 

@@ -10,8 +10,9 @@ import torch
 import untrained
 from scipy import special
 
-from memvae import compute
-from memvae.evaluation import imputation, likelihood
+from memvae.analyses.imputation import compute as imputation
+from memvae.analyses.likelihood import compute as likelihood
+from memvae.model import device as compute
 from memvae.random import keyed
 
 pytestmark = pytest.mark.usefixtures("double")

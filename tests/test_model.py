@@ -10,13 +10,13 @@ import reference
 import torch
 from scipy import special, stats
 
+from memvae.analyses.parameters.compute import count_parameters
 from memvae.errors import InputError
-from memvae.evaluation.parameters import count_parameters
 from memvae.model import densities, layers
 from memvae.model.layers import ElementwiseMLP, Memory, Normalise, normalise
 from memvae.model.network import MemVAE, collect_statistics, sample_posterior
 from memvae.random import keyed
-from memvae.spec import Network
+from memvae.settings.spec import Network
 from memvae.training.objective import objective
 
 pytestmark = pytest.mark.usefixtures("double")

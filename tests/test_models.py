@@ -8,12 +8,12 @@ import reference
 import torch
 import untrained
 
-from memvae import store
 from memvae.errors import InputError
-from memvae.evaluation import models
+from memvae.files import store
+from memvae.model import trained as models
 from memvae.model.network import MemVAE
 from memvae.random import keyed
-from memvae.spec import Network, RunSpec
+from memvae.settings.spec import Network, RunSpec
 from memvae.training.loop import Trained
 from memvae.training.state import Curves
 

@@ -12,10 +12,10 @@ import reference
 import torch
 from scipy import stats
 
-from memvae.evaluation.likelihood import log_likelihood
+from memvae.analyses.likelihood.compute import log_likelihood
 from memvae.model.network import Likelihood, MemVAE, Posterior
 from memvae.random import keyed
-from memvae.spec import Network
+from memvae.settings.spec import Network
 from memvae.training.objective import draw_noise, log_ratio, log_weights, objective
 
 pytestmark = pytest.mark.usefixtures("double")

@@ -6,7 +6,7 @@ import reference
 import torch
 import untrained
 
-from memvae.evaluation import probing
+from memvae.analyses.probing import compute as probing
 from memvae.random import keyed
 
 pytestmark = pytest.mark.usefixtures("double")

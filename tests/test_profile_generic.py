@@ -15,7 +15,8 @@ import pytest
 import scheduler
 import yaml
 
-from memvae import resources, targets
+from memvae.operations import resources
+from memvae.settings import targets
 
 pytestmark = project.on_the_tiny_dag
 RUN = "digits-vis_mem_vae-k1-s0"

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from memvae import store
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.report import figures, style
 
 NAMES = ("fig6", "fig7", "fig8", "training")

@@ -8,8 +8,8 @@ import project
 import pytest
 from browser import Browser
 
-from memvae import targets
 from memvae.report import html
+from memvae.settings import targets
 
 SIZES = {"wide": browser.WIDE, "phone": browser.PHONE}
 CAPTIONS = project.ROOT / "workflow/report"

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import synthetic
 
+from memvae.analyses.slots import claims as slot_claims
 from memvae.errors import InputError
-from memvae.report import claims, page, slot_claims
+from memvae.report import claims, page
 from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Material
 from memvae.report.layout import Files, Layout
 from memvae.report.paper import read_paper

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import synthetic
 
-from memvae import config as configuration
-from memvae import store, targets
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.report import scorecard
 from memvae.report.paper import Entry, read_paper, verdict
+from memvae.settings import config as configuration
+from memvae.settings import targets
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = ROOT / "config/paper.yaml"

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from memvae import store
+from memvae.analyses.detail import table as detail_table
 from memvae.errors import InputError
-from memvae.report import detail_table, render, tables
+from memvae.files import store
+from memvae.report import render, tables
 from memvae.report.layout import Layout
 
 PAPER = Path(__file__).resolve().parents[1] / "config/paper.yaml"

@@ -7,7 +7,7 @@ from pathlib import Path
 import project
 import pytest
 
-from memvae import targets
+from memvae.settings import targets
 
 pytestmark = [project.on_the_tiny_dag, pytest.mark.slow]
 ARCHIVE = "results/tiny/archive.zip"

@@ -8,9 +8,9 @@ import project
 import pytest
 
 from benchmarks import measured as benchmark
-from memvae import config as configuration
-from memvae import resources
 from memvae.errors import InputError
+from memvae.operations import resources
+from memvae.settings import config as configuration
 
 CONFIG = project.ROOT / "config/config.yaml"
 SCALES = ("long", "quick", "demo")

@@ -12,8 +12,8 @@ import project
 import pytest
 import synthetic
 
-from memvae import config as configuration
-from memvae import targets
+from memvae.settings import config as configuration
+from memvae.settings import targets
 
 pytestmark = pytest.mark.slow  # most of it is writing thousands of files
 RUNS = 1000

@@ -16,9 +16,9 @@ import project
 import pytest
 import yaml
 
-from memvae import store
 from memvae.data import formats, loaders
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.report import archive
 
 SOURCES = sorted(

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from slurm import Slurm, missing
 
-from memvae import targets
+from memvae.settings import targets
 
 pytestmark = [
     pytest.mark.slow,

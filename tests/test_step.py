@@ -10,11 +10,11 @@ import torch
 from test_training import TRAINING, data, spec
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from memvae import compute
 from memvae.errors import InputError
+from memvae.model import device as compute
 from memvae.model.network import MemVAE
 from memvae.random import keyed
-from memvae.spec import Network
+from memvae.settings.spec import Network
 from memvae.training import loop
 from memvae.training.objective import draw_noise
 from memvae.training.step import Step, gradients

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from memvae import store
 from memvae.errors import InputError
+from memvae.files import store
 
 ARRAYS = {
     "weights/output.bias": np.arange(12, dtype=np.float32).reshape(3, 4),

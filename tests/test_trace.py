@@ -9,8 +9,10 @@ from pathlib import Path
 import project
 import pytest
 
-from memvae import lineage, store, targets
 from memvae.errors import InputError
+from memvae.files import store
+from memvae.operations import trace as lineage
+from memvae.settings import targets
 
 RUN = "digits-mem_vae-k1-s0"
 DATA, MODEL = "data/digits.h5", f"results/tiny/models/{RUN}.h5"

@@ -18,11 +18,11 @@ import torch
 import untrained
 from scipy import stats
 
-from memvae import store
 from memvae.errors import InputError
-from memvae.evaluation import models
+from memvae.files import store
+from memvae.model import trained as models
 from memvae.random import keyed
-from memvae.spec import Network, RunSpec
+from memvae.settings.spec import Network, RunSpec
 from memvae.training import loop
 from memvae.training import state as training_state
 from memvae.training.loop import Trained, TrainingData

@@ -14,8 +14,8 @@ import matplotlib.image
 import project
 import pytest
 
-from memvae import config as configuration
-from memvae import targets
+from memvae.settings import config as configuration
+from memvae.settings import targets
 
 pytestmark = project.on_the_tiny_dag
 PAPER = configuration.load(project.ROOT / "config/config.yaml")

@@ -6,7 +6,7 @@ import torch
 from memvae.model.layers import Normalise
 from memvae.model.network import MemVAE
 from memvae.random import keyed
-from memvae.spec import Network, Training
+from memvae.settings.spec import Network, Training
 
 LATENT, PIXELS = 3, 12
 VARIANTS = list(reference.NETWORKS)

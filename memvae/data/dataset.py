@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from memvae import store
-from memvae.config import making
 from memvae.data.loaders import BYTE_LOADERS, BYTES
 from memvae.errors import InputError
+from memvae.files import store
+from memvae.settings.config import making
 
 
 @dataclass(frozen=True, eq=False)

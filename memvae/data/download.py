@@ -61,7 +61,7 @@ def fetch(
         return
     if folder is not None and not Path(folder).is_dir():
         raise InputError(f"data_folder ({FOLDER_VARIABLE}): found {folder}, expected an existing folder; {_DEMO}")
-    from memvae import store  # here, for the doctor reads this module where h5py is missing
+    from memvae.files import store  # here, for the doctor reads this module where h5py is missing
 
     with store.replacing(destination) as temporary:
         source = _from_folder(dataset, name, entry, Path(folder), temporary) if folder is not None else ""

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from memvae import store
 from memvae.data import formats
 from memvae.errors import InputError
+from memvae.files import store
 
 OCR_ORDER_SEED = 20160619  # ours; fixes the order of the training rows, which are in circulation in more than one
 AUTHORS_SEED = 1234  # of numpy's global generator at the start of their script

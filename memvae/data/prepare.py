@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from memvae import store
 from memvae.data import download, loaders
 from memvae.errors import InputError
+from memvae.files import store
 
 TEST_BINARISATION_SEED = 1602074160  # ours (the paper's arXiv number), of data sets whose loader gives no draw
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from memvae.errors import InputError
 from memvae.model.densities import bernoulli_log_density, gaussian_log_density
 from memvae.model.layers import DenseBatchNorm, Memory, Normalise, in_chunks
-from memvae.spec import Network
+from memvae.settings.spec import Network
 
 MEMORY_STANDARD_DEVIATION = 0.01  # of M at the start: the authors' code
 

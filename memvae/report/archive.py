@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from memvae import store, targets
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.report import figures, scorecard, tables
 from memvae.report.layout import Layout, check_keys
 from memvae.report.paper import read_paper
+from memvae.settings import targets
 
 FORMAT, VERSION = "memvae/archive", 1
 MANIFEST = "manifest.json"

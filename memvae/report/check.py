@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from memvae.config import making
 from memvae.errors import InputError
 from memvae.report.paper import NOT_RUN, Entry, Paper, verdict
+from memvae.settings.config import making
 
 COLUMNS = ("table", "row", "column", "ours", "paper", "tolerance", "verdict", "departs", "scale")
 OUTSIDE = ("near", "off")  # within twice the tolerance, and beyond: both are outside it

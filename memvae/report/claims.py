@@ -9,14 +9,15 @@ from math import hypot, sqrt
 
 import numpy as np
 
-from memvae.config import Row
-from memvae.report import detail_table, measures
+from memvae.analyses.detail import table as detail_table
+from memvae.analyses.slots.tables import PAPER_MODEL
+from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.measures import Spread
 from memvae.report.origin import is_replaced
 from memvae.report.paper import Entry, Paper, model_key, run_key
-from memvae.report.slot_tables import PAPER_MODEL
 from memvae.report.tables import noise_title
+from memvae.settings.config import Row
 
 HOLDS, PARTLY, OPEN, FAILS, NONE = "holds", "holds in part", "not settled", "does not hold", "no verdict"
 NOT_AVAILABLE = "main text, not available to us"

@@ -12,13 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from memvae.config import Row
+from memvae.analyses.slots.tables import PAPER_MODEL, ordinal
 from memvae.errors import InputError
 from memvae.report import measures, style
 from memvae.report.canvas import GAP, GRID, Canvas, draw_images, mark, mosaic
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.origin import facts
-from memvae.report.slot_tables import PAPER_MODEL, ordinal
+from memvae.settings.config import Row
 
 FIGURE8_NOISE = "left_half"
 CURVES = 28  # learning curves of a figure; of more runs, seeds are averaged

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from memvae import store
-from memvae.config import Row
 from memvae.errors import InputError
+from memvae.files import store
+from memvae.settings.config import Row
 
 PAPER_SCALE = "paper"
 

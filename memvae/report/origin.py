@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from memvae.config import Row
 from memvae.report.layout import Layout, RunFile
+from memvae.settings.config import Row
 
 PAPER_DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "frey_faces": "Frey faces"}
 

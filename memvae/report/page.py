@@ -11,14 +11,15 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from memvae import store
-from memvae.config import making
+from memvae.analyses.slots import claims as slot_claims
 from memvae.errors import InputError
-from memvae.report import claims, html, provenance, render, slot_claims
+from memvae.files import store
+from memvae.report import claims, html, provenance, render
 from memvae.report.claims import Claim, Material
 from memvae.report.layout import Files, Layout
 from memvae.report.paper import read_paper
 from memvae.report.render import Section, Table, markdown, number
+from memvae.settings.config import making
 
 POINTS = 6  # epochs of a learning curve that the page prints
 

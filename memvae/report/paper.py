@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from memvae.config import Row
 from memvae.errors import InputError
 from memvae.report.layout import RunFile, check_keys
-from memvae.spec import Network, Training
+from memvae.settings.config import Row
+from memvae.settings.spec import Network, Training
 
 ROUNDING = 1e-9  # relative: -85.67 + 0.15 is no exact binary number, and a tolerance includes its bounds
 NOT_RUN = "not run"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from memvae.files.store import write_text
 from memvae.report.paper import NOT_RUN
-from memvae.store import write_text
 
 ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     character: "\\" + character for character in "&%$#_{}"

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from memvae.config import Row
+from memvae.analyses.slots.tables import ORDINALS, PAPER_MODEL
+from memvae.files.store import write_text
 from memvae.report import measures, render
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.measures import Spread, spread
 from memvae.report.origin import PAPER_DATASETS, comparable, facts_columns, notes
 from memvae.report.paper import NOT_RUN, Entry, Paper, departure, model_key, read_paper, run_key, verdict
 from memvae.report.render import Section, Table, number
-from memvae.report.slot_tables import ORDINALS, PAPER_MODEL
 from memvae.report.tables import parameter_counts
-from memvae.store import write_text
+from memvae.settings.config import Row
 
 TITLES = {
     "table3": ("Table 3: parameters", 0),

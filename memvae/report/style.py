@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from memvae.store import replacing
+from memvae.files.store import replacing
 
 COLUMN = 3.25  # inches: width of one column of the paper
 PAGE = 6.75  # inches: of both

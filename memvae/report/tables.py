@@ -4,8 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from memvae.analyses.detail import table as detail_table
+from memvae.analyses.likelihood import table as likelihood_table
+from memvae.analyses.slots import tables as slot_tables
 from memvae.errors import InputError
-from memvae.report import detail_table, likelihood_table, measures, render, slot_tables
+from memvae.report import measures, render
 from memvae.report.layout import Files, Layout
 from memvae.report.origin import PAPER_DATASETS, comparable, facts, facts_columns, notes
 from memvae.report.paper import NOT_RUN, Paper, model_key, read_paper

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from memvae import config as configuration
 from memvae.errors import InputError
 from memvae.progress import say
+from memvae.settings import config as configuration
 from memvae.stages import shared
 from memvae.stages.shared import Arguments
 
 
 def trace(arguments: Arguments) -> None:
     """tell where a file comes from: all that it was made of, down to the raw files"""
-    from memvae import lineage
+    from memvae.operations import trace as lineage
 
     found = lineage.trace(arguments.path)
     links = lineage.verify(found, lambda: shared.config(arguments).datasets) if arguments.verify else []
@@ -24,7 +24,7 @@ def trace(arguments: Arguments) -> None:
 
 def cost(arguments: Arguments) -> None:
     """say which jobs a target still needs here, roughly how long they take, and how much disk"""
-    from memvae import forecast
+    from memvae.operations import forecast
 
     def load(scale: str) -> configuration.Config:
         return configuration.load(Path(arguments.config), {"scale": scale}, arguments.configfile)
@@ -36,7 +36,7 @@ def cost(arguments: Arguments) -> None:
 
 def doctor(arguments: Arguments) -> None:
     """say what this machine has, what is missing, and what to do; exit code 2 when the demo cannot run"""
-    from memvae import doctor as doctors
+    from memvae.operations import doctor as doctors
 
     try:
         config = shared.config(arguments)

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from memvae import store, targets
 from memvae.errors import InputError
-from memvae.spec import Network, strict
+from memvae.files import store
+from memvae.settings import targets
+from memvae.settings.spec import Network, strict
 from memvae.stages import shared
 from memvae.stages.shared import Arguments
 
@@ -14,9 +15,9 @@ class Analysis:
     """One analysis of one model: loads what it needs, and writes `arrays` and `attributes` when the block ends well."""
 
     def __init__(self, arguments: Arguments):
-        from memvae import compute
         from memvae.data import dataset
-        from memvae.evaluation import models
+        from memvae.model import device as compute
+        from memvae.model import trained as models
 
         self.arguments, self.name = arguments, arguments.command
         self.device = compute.set_up()
@@ -41,7 +42,7 @@ class Analysis:
 
     def mode(self, seconds: float) -> Any:
         """How the network's passes are computed, which would take so many seconds when not compiled."""
-        from memvae import compute
+        from memvae.model import device as compute
 
         mode = compute.mode(self.settings["precision"], self.device, seconds)
         self.attributes["computed"] = str(mode)
@@ -66,7 +67,7 @@ def parameters(arguments: Arguments) -> None:
     """count the trainable parameters of the paper's networks"""
     import numpy as np
 
-    from memvae.evaluation.parameters import count_parameters
+    from memvae.analyses.parameters.compute import count_parameters
 
     (rows,) = shared.told(arguments, targets.PARAMETERS, "rows")
     networks = [strict(Network, row["network"], "network") for row in rows]
@@ -79,8 +80,8 @@ def likelihood(arguments: Arguments) -> None:
     """estimate the log-likelihood of the test images, and the parts of the bound"""
     import torch
 
-    from memvae import cost as costs
-    from memvae.evaluation.likelihood import bound_parts, log_likelihood
+    from memvae.analyses.likelihood.compute import bound_parts, log_likelihood
+    from memvae.operations import cost as costs
     from memvae.training.loop import binarised
 
     with Analysis(arguments) as work:
@@ -102,7 +103,7 @@ def likelihood(arguments: Arguments) -> None:
 
 def generation(arguments: Arguments) -> None:
     """generate images with the memory as it is and disabled"""
-    from memvae.evaluation.generation import generate
+    from memvae.analyses.generation.compute import generate
 
     with Analysis(arguments) as work:
         work.arrays |= generate(work.loaded.model, work.settings["draws"], work.loaded.spec.seed, work.device)
@@ -110,8 +111,8 @@ def generation(arguments: Arguments) -> None:
 
 def detail(arguments: Arguments) -> None:
     """what disabling the memory takes from images and from their likelihood"""
-    from memvae import cost as costs
-    from memvae.evaluation.detail import likelihoods, spectra
+    from memvae.analyses.detail.compute import likelihoods, spectra
+    from memvae.operations import cost as costs
 
     with Analysis(arguments) as work:
         settings, seed, model = work.settings, work.loaded.spec.seed, work.loaded.model
@@ -125,7 +126,7 @@ def detail(arguments: Arguments) -> None:
 
 def slots(arguments: Arguments) -> None:
     """average preference values of the slots by class, and the slots as images"""
-    from memvae.evaluation.slots import slots as responses
+    from memvae.analyses.slots.compute import slots as responses
 
     with Analysis(arguments) as work:
         x, labels = work.tensor(work.data.pixels("test")), work.data.labels("test")
@@ -135,10 +136,10 @@ def slots(arguments: Arguments) -> None:
 
 def imputation(arguments: Arguments) -> None:
     """complete images with missing pixels, and let the classifier read them"""
-    from memvae import cost as costs
+    from memvae.analyses.imputation.classifier import load_classifier
+    from memvae.analyses.imputation.compute import impute
     from memvae.data import corruption
-    from memvae.evaluation.classifier import load_classifier
-    from memvae.evaluation.imputation import impute
+    from memvae.operations import cost as costs
 
     with Analysis(arguments) as work:
         settings, spec = work.settings, work.loaded.spec
@@ -176,7 +177,7 @@ def probing(arguments: Arguments) -> None:
     import numpy as np
     import torch
 
-    from memvae.evaluation.probing import crammer_singer, features, linear_svc
+    from memvae.analyses.probing.compute import crammer_singer, features, linear_svc
 
     with Analysis(arguments) as work:
         settings, seed = work.settings, work.loaded.spec.seed

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from memvae import store, targets
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.progress import say
+from memvae.settings import targets
 from memvae.stages import shared
 from memvae.stages.shared import Arguments
 

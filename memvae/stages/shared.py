@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from memvae import config as configuration
-from memvae import store, targets
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.progress import say
-from memvae.spec import RunSpec
+from memvae.settings import config as configuration
+from memvae.settings import targets
+from memvae.settings.spec import RunSpec
 
 Arguments = argparse.Namespace
 

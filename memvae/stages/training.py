@@ -4,9 +4,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from memvae import store, targets
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.progress import say
+from memvae.settings import targets
 from memvae.stages import shared
 from memvae.stages.shared import Arguments
 
@@ -39,9 +40,9 @@ def prepare(arguments: Arguments) -> None:
 
 def train(arguments: Arguments) -> None:
     """train one run, or continue it"""
-    from memvae import compute
     from memvae.data import dataset
-    from memvae.evaluation import models
+    from memvae.model import device as compute
+    from memvae.model import trained as models
     from memvae.training import loop, state
 
     spec = shared.spec(arguments)
@@ -59,9 +60,9 @@ def classifier(arguments: Arguments) -> None:
     """train the digit classifier that judges completed images"""
     import torch
 
-    from memvae import compute
+    from memvae.analyses.imputation.classifier import train_classifier
     from memvae.data import dataset
-    from memvae.evaluation.classifier import train_classifier
+    from memvae.model import device as compute
     from memvae.training.state import array
 
     settings = shared.settings(arguments, "classifier", arguments.dataset)

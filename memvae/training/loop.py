@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memvae import compute, cost, signals
+from memvae import signals
 from memvae.errors import InputError
+from memvae.model import device as compute
 from memvae.model.network import MemVAE, collect_statistics
+from memvae.operations import cost
 from memvae.progress import Progress
 from memvae.random import keyed
-from memvae.spec import RunSpec
+from memvae.settings.spec import RunSpec
 from memvae.training import state as training_state
 from memvae.training.objective import draw_noise, objective
 from memvae.training.optimiser import learning_rate

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from memvae.spec import Training
+from memvae.settings.spec import Training
 
 LATE = 1e9  # a step at which torch's Adam corrects no bias any more: Lasagne's form puts that into the rate
 

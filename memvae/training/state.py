@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from memvae import store
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.progress import say
-from memvae.spec import RunSpec
+from memvae.settings.spec import RunSpec
 from memvae.training.step import Step
 
 JOB_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID", "LSB_JOBID")  # of Slurm, PBS, SGE, LSF

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from memvae import compute
+from memvae.model import device as compute
 from memvae.model.network import MemVAE
-from memvae.spec import Training
+from memvae.settings.spec import Training
 from memvae.training.objective import objective
 from memvae.training.optimiser import LasagneAdam
 

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir)))
-from memvae import config as configuration, cost, resources, targets
+from memvae.settings import config as configuration, targets
+from memvae.operations import cost, resources
 from memvae.data import download
 from memvae.errors import InputError
-from memvae.spec import STAGES
+from memvae.settings.spec import STAGES
 
 
 def refuse(message):

@@ -13,10 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from memvae import store, targets
-from memvae.config import making
 from memvae.data import download
 from memvae.errors import InputError
+from memvae.files import store
+from memvae.settings import targets
+from memvae.settings.config import making
 
 CONTENT = {"dataset": "data_sha256", "model": "model_sha256", "classifier": "classifier_sha256"}  # kind -> attribute
 HOLDS, BROKEN, MISSING = "holds", "broken", "not here: cannot be verified"

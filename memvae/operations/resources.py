@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from memvae import cost, targets
-from memvae.config import PAPER, ROOT, RUN_NAME, Config
 from memvae.errors import InputError
+from memvae.operations import cost
+from memvae.settings import targets
+from memvae.settings.config import PAPER, ROOT, RUN_NAME, Config
 
 MEASURED = ROOT / "workflow/measured.csv"
 MEMORY_MARGIN = 1.5  # times the largest measured peak

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memvae import cost, resources, store, targets
-from memvae.config import PAPER, RUN_NAME, Config
 from memvae.errors import InputError
+from memvae.files import store
+from memvae.operations import cost, resources
+from memvae.operations.resources import Job
 from memvae.progress import readable
-from memvae.resources import Job
+from memvae.settings import targets
+from memvae.settings.config import PAPER, RUN_NAME, Config
 
 SAMPLED = 120.0  # seconds of the processor from which they are right: Snakemake samples them every half minute
 NO_JOBS = ("all", "extended")  # rules without an output of their own

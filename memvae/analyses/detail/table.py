@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from memvae.config import Row
 from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.measures import Estimate
 from memvae.report.origin import facts, facts_columns, notes
 from memvae.report.paper import NOT_RUN, Paper, model_key
 from memvae.report.render import Section, Table, number
+from memvae.settings.config import Row
 
 CONDITIONS = {
     "data": "test images",

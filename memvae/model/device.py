@@ -13,10 +13,10 @@ from typing import Any, TextIO
 
 import torch
 
-from memvae.config import threads
-from memvae.cost import PAYS_BACK
 from memvae.errors import InputError
+from memvae.operations.cost import PAYS_BACK
 from memvae.progress import say
+from memvae.settings.config import threads
 
 
 @dataclass(frozen=True)

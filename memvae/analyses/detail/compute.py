@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memvae import compute
-from memvae.evaluation.generation import conditions
-from memvae.evaluation.likelihood import bound_parts, log_likelihood
+from memvae.analyses.generation.compute import conditions
+from memvae.analyses.likelihood.compute import bound_parts, log_likelihood
+from memvae.model import device as compute
 from memvae.model.network import MemVAE
 from memvae.random import keyed
 

@@ -8,8 +8,8 @@ import hashlib
 import json
 from typing import Any
 
-from memvae import cost
-from memvae.config import Config, Row
+from memvae.operations import cost
+from memvae.settings.config import Config, Row
 
 TABLES = ("table3", "table4", "slots", "likelihood", "detail", "probing", "imputation")
 FIGURES = ("fig6", "fig7", "fig8", "training")

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memvae import compute
 from memvae.errors import InputError
+from memvae.model import device as compute
 from memvae.model.network import MemVAE, sample_posterior
 from memvae.progress import Progress
 from memvae.random import keyed

@@ -20,10 +20,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from memvae import resources, targets
-from memvae.config import ROOT, Config
 from memvae.data import download
 from memvae.errors import InputError
+from memvae.operations import resources
+from memvae.settings import targets
+from memvae.settings.config import ROOT, Config
 
 OK, MISSING, WRONG = "ok", "missing", "wrong"
 ABSENT = "not installed"
@@ -139,7 +140,7 @@ def _torch() -> Iterator[Finding]:
     else:
         why = "torch is the CPU build" if not torch.version.cuda else "torch sees none"
         yield Finding(MISSING, "GPU", why, "everything runs on the CPU; no GPU time has been measured")
-    from memvae import compute
+    from memvae.model import device as compute
 
     device = torch.device("cuda" if gpus else "cpu")
     if compute.has_bf16(device):

@@ -6,7 +6,7 @@ import torch
 from memvae.errors import InputError
 from memvae.model.network import MemVAE
 from memvae.random import keyed
-from memvae.spec import Network
+from memvae.settings.spec import Network
 
 
 @torch.no_grad()

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
-from memvae.config import Config
 from memvae.errors import InputError
 from memvae.progress import readable
-from memvae.spec import Network, RunSpec
+from memvae.settings.config import Config
+from memvae.settings.spec import Network, RunSpec
 
 FLOPS = 45e9  # per second and core, products of this size in float32
 STEP_OVERHEAD = 2.5e-3  # seconds of a training step outside its products

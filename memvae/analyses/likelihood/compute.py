@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memvae import compute
+from memvae.model import device as compute
 from memvae.model.network import MemVAE, Posterior, sample_posterior
 from memvae.progress import Progress
 from memvae.random import keyed

@@ -5,11 +5,11 @@ from math import sqrt
 
 import numpy as np
 
+from memvae.analyses.slots.tables import PAPER_MODEL, layer_title
 from memvae.report import measures
 from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Claim, Material, judged
 from memvae.report.layout import RunFile
 from memvae.report.render import number
-from memvae.report.slot_tables import PAPER_MODEL, layer_title
 
 SMALL = 0.08  # preference value below which slot images are less meaningful (A)
 CONCENTRATED = 0.75  # share of a slot's preference that two classes have, of the median slot, from which it is theirs

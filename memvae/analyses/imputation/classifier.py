@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memvae import store
+from memvae.files import store
 from memvae.progress import Progress
 from memvae.random import keyed
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from memvae.config import Row
 from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.origin import comparable, facts, facts_columns, notes
 from memvae.report.paper import NOT_RUN, Paper, run_key
 from memvae.report.render import Section, Table, number
+from memvae.settings.config import Row
 
 PAGE = 40  # rows of a section that fit a page
 

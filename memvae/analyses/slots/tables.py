@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from memvae.config import Row
 from memvae.report import measures
 from memvae.report.layout import Files, Layout, RunFile
 from memvae.report.origin import facts, facts_columns, notes
 from memvae.report.paper import NOT_RUN, Paper
 from memvae.report.render import Section, Table, number
+from memvae.settings.config import Row
 
 PAPER_MODEL = "vis_mem_vae"  # Table 4 and Figure 7 are about it
 ORDINALS = ("1st", "2nd", "3rd")

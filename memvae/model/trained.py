@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from memvae import store
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.model.network import MemVAE
-from memvae.spec import RunSpec
+from memvae.settings.spec import RunSpec
 from memvae.training.loop import Trained
 from memvae.training.state import array
 

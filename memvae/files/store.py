@@ -27,8 +27,8 @@ import h5py
 import numpy as np
 
 from memvae import __version__
-from memvae.config import making
 from memvae.errors import InputError
+from memvae.settings.config import making
 
 FORMAT_VERSION = 1
 SEAL, USER_BLOCK = b"memvae sha256 ", 512
@@ -278,7 +278,7 @@ def _decode(value: Any) -> Any:
 def _source_hash() -> str:
     """First 12 digits of the sha256 of the package's sources: names the code also where there is no git."""
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     for source in sorted(folder.rglob("*.py")):
         digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:12]

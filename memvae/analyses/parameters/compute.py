@@ -3,7 +3,7 @@
 import torch
 
 from memvae.model.network import MemVAE
-from memvae.spec import Network
+from memvae.settings.spec import Network
 
 
 def count_parameters(network: Network) -> int:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from memvae.errors import InputError
-from memvae.spec import STAGES, RunSpec
+from memvae.settings.spec import STAGES, RunSpec
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path("config/config.yaml")
 PAPER = "paper"  # the scale that is the configuration itself, without a change
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
