@@ -1,1 +1,47 @@
-"""What is measured on a trained model: one module, one HDF5 file each."""
+"""The analyses of the paper, a folder each.
+
+`__init__.py` declares the analysis (below; standard library only, since Snakemake reads it at every dry run),
+`compute.py` computes it (torch: a model and data in, arrays out), `show.py` shows it (no torch: numbers, tables,
+figures, claims, text), and `<target>.rst` is the caption of a table or figure in Snakemake's report.
+The blocks of `analyses` in the configuration name the folders: rule, subcommand, targets, cost, archive, report and
+page follow from the declaration. docs/extending.md shows how to add one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memvae.settings.spec import Network
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an analysis of one model computes, for planning: rows that pass through the decoder, rows that pass through
+    encoder and decoder, and seconds of everything else on one core."""
+
+    decoder_rows: float = 0
+    network_rows: float = 0
+    seconds: float = 0.0
+
+
+def no_work(network: "Network", settings: Mapping[str, Any], train_images: int, test_images: int) -> Work:
+    """Of an analysis that takes seconds."""
+    return Work()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The declaration of an analysis."""
+
+    version: int  # raise it when results change: what was computed before is then computed again
+    settings: Mapping[str, Any] = field(default_factory=dict)  # name -> rule (memvae/settings/rules.py)
+    of: str = "run"  # run: a file per run; networks: one file about all networks; models: drawn from the model files
+    needs: tuple[str, ...] = ("data",)  # files beside the model: data, classifier
+    memory: bool = False  # it is about models with memory only
+    labels: bool = False  # it needs a data set with labels
+    tables: Mapping[str, str] = field(default_factory=dict)  # name -> title in Snakemake's report
+    figures: Mapping[str, str] = field(default_factory=dict)
+    extended: Mapping[str, str] = field(default_factory=dict)  # tables that show the main text's models too
+    paper: tuple[str, ...] = ()  # tables of config/paper.yaml that its numbers are compared with
+    work: Callable[["Network", Mapping[str, Any], int, int], Work] = no_work

@@ -108,12 +108,12 @@ class Files:
         Raises InputError on a missing, damaged or foreign file, or two files of one run.
         """
         self._by_run: dict[tuple[str, str], RunFile] = {}
-        self.parameters: store.Stored | None = None  # counts of all models: belongs to no run
+        self.of_all: dict[str, store.Stored] = {}  # kind -> a file about all networks, which belongs to no run
         for path in inputs:
             stored = store.read(path, kind).without("weights")
             found = str(stored.attributes["format"]).removeprefix("memvae/")
-            if found == "analysis/parameters":
-                self.parameters = stored
+            if "spec" not in stored.attributes:
+                self.of_all[found] = stored
                 continue
             file = RunFile(stored)
             if (found, file.run) in self._by_run:
@@ -125,8 +125,8 @@ class Files:
 
     @property
     def stored(self) -> list[store.Stored]:
-        """Every file as it was read, in the order of the inputs; the counts, which belong to no run, first."""
-        return [*([self.parameters] if self.parameters else []), *(file.stored for file in self._by_run.values())]
+        """Every file as it was read, in the order of the inputs; those that belong to no run first."""
+        return [*self.of_all.values(), *(file.stored for file in self._by_run.values())]
 
     def of(self, row: Row, kind: str) -> list[RunFile]:
         """The files of a row, one per seed; none when this analysis was not made for the row.

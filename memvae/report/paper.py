@@ -9,11 +9,11 @@ import yaml
 
 from memvae.errors import InputError
 from memvae.report.layout import RunFile, check_keys
+from memvae.report.table import NOT_RUN
 from memvae.settings.config import Row
 from memvae.settings.spec import Network, Training
 
 ROUNDING = 1e-9  # relative: -85.67 + 0.15 is no exact binary number, and a tolerance includes its bounds
-NOT_RUN = "not run"
 TABLES = ("table3", "likelihood", "probing", "table4", "slots")
 REQUIRED = ("table", "row", "column", "value", "tolerance", "source")
 

@@ -1,0 +1,20 @@
+"""How well linear classifiers read digits from the recognition model's features."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from memvae.analyses import Analysis, Work
+from memvae.settings.spec import Network
+
+
+def work(network: Network, settings: Mapping[str, Any], train_images: int, test_images: int) -> Work:
+    return Work(seconds=settings["steps"] * 2.5e-4 + 1.2e-3 * train_images)
+
+
+ANALYSIS = Analysis(
+    version=1,
+    labels=True,
+    tables={"probing": "Classifiers on the features"},
+    paper=("probing",),
+    work=work,
+)

@@ -1,0 +1,137 @@
+"""What an analysis is shown from: its rows with their files, its numbers, and the authors'."""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any
+
+from memvae.errors import InputError
+from memvae.report.layout import Files, Layout, RunFile
+from memvae.report.paper import Entry, Paper, model_key, run_key
+from memvae.report.statistics import Measured
+from memvae.report.table import NOT_RUN, Record
+from memvae.settings.config import Row
+
+PAPER_DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "frey_faces": "Frey faces"}
+
+Pairs = list[tuple[Row, list[RunFile]]]
+
+
+class View:
+    """The rows of one analysis at one scale.
+
+    kind: of its files, as `analysis/slots`; measure: the analysis' own, from the view to its numbers.
+    """
+
+    def __init__(
+        self, kind: str, layout: Layout, files: Files, printed: Paper, measure: Callable[["View"], Iterable[Measured]]
+    ):
+        self.kind, self.layout, self.files, self.printed, self._measure = kind, layout, files, printed, measure
+
+    @cached_property
+    def rows(self) -> Pairs:
+        """The rows to show with their files: those that have files, and those that were not run at this scale."""
+        return self.files.rows(self.layout, self.kind)
+
+    @cached_property
+    def made(self) -> Pairs:
+        """The rows that have files. Raises InputError when there is none."""
+        made = [(row, found) for row, found in self.rows if found]
+        if not made:
+            raise InputError(f"{self.kind}: no row has a file at scale {self.layout.scale}; nothing to show")
+        return made
+
+    @cached_property
+    def done(self) -> list[RunFile]:
+        """All files, in the order of the rows."""
+        return [file for _, found in self.rows for file in found]
+
+    @cached_property
+    def numbers(self) -> list[Measured]:
+        """All numbers of the analysis; of the rows that have files."""
+        return list(self._measure(self))
+
+    @cached_property
+    def _found(self) -> dict[tuple[Row, str, str], Measured]:
+        return {(one.row, one.quantity, one.condition): one for one in self.numbers}
+
+    def number(self, row: Row | None, quantity: str, condition: str = "") -> Measured | None:
+        """One number of a row; None where the row was not run or has no such number."""
+        return self._found.get((row, quantity, condition)) if row else None
+
+    def row(self, model: str, dataset: str = "mnist", k: int = 1) -> Row | None:
+        """The row of a model that has files. dataset: the paper's."""
+        wanted = (dataset, model, k)
+        made = (row for row, found in self.rows if found)
+        return next((row for row in made if (row.paper_dataset, row.model, row.k) == wanted), None)
+
+    def of(self, row: Row | None) -> list[RunFile]:
+        """The files of a row, one per seed."""
+        return next((found for other, found in self.rows if other == row), [])
+
+    def entry(self, table: str, row: Row | None, column: str) -> Entry | None:
+        """The authors' number for a row, with its source."""
+        keys = (run_key(row), model_key(row)) if row else ()
+        return next((entry for entry in self.printed.of(table) if entry.row in keys and entry.column == column), None)
+
+    def record(self, row: Row, measured: Measured | None, quantity: str = "", n: str = "images") -> dict[str, Any]:
+        """The cells of a table about one number: value (under `quantity` or its own name), errors, the authors' number.
+
+        n: what it is a mean over. A row that was not run has `not run` in the place of the value.
+        """
+        name = quantity or (measured.quantity if measured else "value")
+        if measured is None:
+            return {name: NOT_RUN}
+        theirs = self.printed.value(*measured.paper) if measured.paper else None
+        return {
+            name: measured.mean,
+            "standard_error": measured.error,
+            "sd": measured.sd,
+            "seeds": measured.seeds,
+            "paper": theirs,
+            "difference": self.difference(row, measured.mean, theirs),
+            n: measured.n,
+        }
+
+    def difference(self, row: Row, ours: float | None, theirs: float | None) -> float | None:
+        """Ours minus the authors'; None where they have no number, or another data set stands for the paper's."""
+        return None if ours is None or theirs is None or self.replaced(row) else ours - theirs
+
+    def facts(self, row: Row, found: list[RunFile], samples: int | None = None) -> dict[str, Any]:
+        """The cells of every .csv that say what its numbers come from. samples: K, or draws of z."""
+        return {
+            "scale": self.layout.scale,
+            "data": row.dataset,
+            "epochs": found[0].epochs if found else None,
+            "samples": samples,
+            "runs": " ".join(file.run for file in found),
+        }
+
+    def data(self, files: Iterable[RunFile] | None = None) -> str:
+        """Data sets and epochs, as in `MNIST (40 epochs), OCR-letters (200 epochs)`."""
+        chosen = self.done if files is None else files
+        return ", ".join(dict.fromkeys(f"{file.data} ({file.epochs:,} epochs)" for file in chosen))
+
+    def notes(self, *sentences: str) -> list[str]:
+        """The scale's note first, where there is one, then the sentences that are not empty."""
+        replaced = {PAPER_DATASETS[row.paper_dataset]: row.dataset for row, _ in self.rows if self.replaced(row)}
+        theirs = [f"The paper's numbers are for {paper}; ours are for {ours}." for paper, ours in replaced.items()]
+        return [one for one in (f"{self.layout.note}." if self.layout.note else "", *sentences, *theirs) if one]
+
+    def figure_note(self, files: list[RunFile], words: str) -> str:
+        """What a figure says of itself: the scale's note, where there is one; data, epochs, and some more words."""
+        return f"{self.layout.note + '. ' if self.layout.note else ''}Data: {self.data(files)}; {words}."
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether another data set stands for MNIST: then nothing can be said of the paper's claims."""
+        return any(self.replaced(row) for row in self.layout.rows if row.paper_dataset == "mnist")
+
+    @staticmethod
+    def replaced(row: Row) -> bool:
+        """Whether another data set stands for the paper's in this row."""
+        return bool(row.runs) and not row.runs[0].startswith(f"{row.paper_dataset}-")
+
+
+def record_of(row: Row, key: Callable[[Row], str], **cells: Any) -> Record:
+    """The first cells of a table's record: which row it is."""
+    return {"row": key(row), "model": row.title, **cells}

@@ -1,0 +1,69 @@
+"""From a block of `analyses` in the configuration to the folder that it names. Standard library only."""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from memvae.analyses import Analysis
+from memvae.errors import InputError
+
+PACKAGE = "memvae.analyses"
+NO_ANALYSES = ("dataset", "classifier")  # keys of `analyses` that are no block of an analysis
+KEYS = ("module", "models", "seeds")  # of every block: where the folder is, which models, which seeds
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An analysis of the configuration: its name, its package (`memvae.analyses.slots`), what it declares."""
+
+    name: str
+    reference: str  # `package.module:object` of an analysis outside memvae, else empty
+    package: str
+    declared: Analysis
+
+    @property
+    def folder(self) -> Path:
+        """Where its captions are."""
+        return Path(str(sys.modules[self.package].__file__)).parent
+
+    def part(self, name: str) -> ModuleType:
+        """Its module `compute` or `show`."""
+        return importlib.import_module(f"{self.package}.{name}")
+
+
+def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
+    """The analyses that the blocks of the configuration name, in their order."""
+    return {
+        name: find(name, (block or {}).get("module", "")) for name, block in blocks.items() if name not in NO_ANALYSES
+    }
+
+
+def find(name: str, reference: str = "") -> Registered:
+    """The analysis of that name, or the one that `reference` names. Raises InputError where there is none."""
+    package, _, attribute = (reference or f"{PACKAGE}.{name}:ANALYSIS").partition(":")
+    where = f"analyses.{name}" + (".module" if reference else "")
+    if not all(part.isidentifier() for part in (*package.split("."), attribute)):
+        raise InputError(
+            f"{where}: found {reference or name!r}, expected a module and the name of its declaration; write "
+            "own.distances:ANALYSIS"
+        )
+    try:
+        declared = getattr(importlib.import_module(package), attribute, None)
+    except ModuleNotFoundError as error:
+        if error.name != package and not package.startswith(f"{error.name}."):
+            raise  # the module is there; something that it imports is not
+        advice = "put its folder into PYTHONPATH" if reference else f"expected one of {', '.join(shipped())}"
+        raise InputError(f"{where}: found no module {package!r}; {advice}") from None
+    if not isinstance(declared, Analysis):
+        raise InputError(f"{where}: {package} has no declaration {attribute!r}, expected a memvae.analyses.Analysis")
+    return Registered(name, reference, package, declared)
+
+
+def shipped() -> list[str]:
+    """The names of the analyses in memvae/analyses."""
+    folder = Path(str(sys.modules[PACKAGE].__file__)).parent
+    return sorted(path.parent.name for path in folder.glob("*/__init__.py"))
