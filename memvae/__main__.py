@@ -1,4 +1,4 @@
-"""The command line: one subcommand per stage, which is also a rule of the workflow.
+"""The command line: one subcommand per stage (memvae/commands.py), which is also a rule of the workflow.
 
 Parses arguments and exits: an expected failure is one line (several that are found together: one each) and exit code 2,
 anything else keeps its traceback.
@@ -21,14 +21,15 @@ from memvae.settings import config as configuration
 OPTIONS = {
     "file": "one raw file of the data set (default: all)",
     "spec": "the resolved specification as JSON (default: from the configuration)",
-    "settings": "the analysis' settings as JSON (default: from the configuration)",
-    "plan": "the file with rows and inputs that the workflow writes (default: from the configuration)",
+    "settings": "the settings of the analysis as JSON (default: from the configuration)",
+    "module": "where the analysis is declared, module:object (default: as the configuration says)",
+    "plan": "the plan that the workflow writes (default: from the configuration)",
     "data": "the data set's HDF5 file (default: data/<dataset>.h5)",
     "model": "the model file (default: <results>/models/<run>.h5)",
     "classifier": "the classifier file (default: <results>/classifiers/<dataset>.h5)",
     "paper": "the paper's numbers and protocol (default: config/paper.yaml)",
     "scorecard": "the scorecard's csv (default: <results>/scorecard.csv)",
-    "output": "the file to write (default: where the workflow has it); of redraw the folder (default: redrawn)",
+    "output": "output path (default: the workflow's)",
 }
 FLAGS = {
     "verify": "compare every recorded checksum with the files as they are now; exit code 2 when one does not hold",
@@ -41,7 +42,7 @@ def main() -> None:
         parser = _parser()
     except ModuleNotFoundError as error:  # nothing is installed: the doctor alone runs without numpy and h5py
         _without_packages(error.name or "")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(_with_analyse(sys.argv[1:]))
     try:
         with signals.raising():
             arguments.stage(arguments)
@@ -75,15 +76,22 @@ def _without_packages(name: str) -> NoReturn:
     sys.exit()
 
 
+def _with_analyse(words: list[str]) -> list[str]:
+    """`memvae slots RUN` is short for `memvae analyse slots RUN`, for every analysis that memvae brings along."""
+    from memvae.settings.registry import shipped
+
+    return ["analyse", *words] if words[:1] and words[0] in shipped() else words
+
+
 def _parser() -> argparse.ArgumentParser:
-    from memvae.settings import targets
-    from memvae.stages import about, analyses, results, training
+    from memvae import commands
+    from memvae.settings import registry, targets
 
     parser = argparse.ArgumentParser(
         prog="memvae", description="Reproduction of `Learning to Generate with Memory` (ICML 2016), stage by stage."
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", default=str(configuration.CONFIG), help="the configuration (default: %(default)s)")
     common.add_argument(
@@ -96,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         function: Callable[[argparse.Namespace], None], *options: str, flags: Sequence[str] = (), **positional: str
     ) -> None:
         text = (function.__doc__ or "").strip()
-        command = commands.add_parser(function.__name__, help=text, description=text, parents=[common])
+        command = subparsers.add_parser(function.__name__, help=text, description=text, parents=[common])
         for name, description in positional.items():
             command.add_argument(name, help=description)
         for option in options:
@@ -105,28 +113,28 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(f"--{flag}", help=FLAGS[flag], action="store_true")
         command.set_defaults(stage=function)
 
-    run = "e.g. mnist-mem_vae-k1-s0"
-    stage(training.download, "file", "spec", dataset="e.g. mnist")
-    stage(training.prepare, "spec", "output", dataset="e.g. mnist")
-    stage(training.train, "spec", "data", "output", run=run)
-    stage(training.classifier, "settings", "data", "output", dataset="e.g. mnist")
-    stage(analyses.parameters, "plan", "output")
-    for analysis in (analyses.likelihood, analyses.generation, analyses.detail, analyses.slots, analyses.probing):
-        stage(analysis, "settings", "model", "data", "output", run=run)
-    stage(analyses.imputation, "settings", "model", "data", "classifier", "output", run=run)
-    stage(results.table, "plan", "paper", "output", name=", ".join((*targets.TABLES, targets.EXTENDED)))
-    stage(results.figure, "plan", "output", name=", ".join(targets.FIGURES))
-    stage(results.scorecard, "plan", "paper", "output", name=" or ".join(targets.SCORECARDS))
-    stage(results.check, "plan", "paper", "scorecard")
-    stage(results.page, "plan", "paper", "output")
-    stage(results.archive, "plan", "paper", "output")
-    stage(results.redraw, "output", archive="e.g. results/archive.zip")
-    stage(about.trace, flags=("verify", "json"), path="a table, figure, scorecard or HDF5 file, e.g. figures/fig7.png")
-    stage(about.doctor)
-    stage(about.cost, target="e.g. figures/fig7.png")
-    for name in ("table", "scorecard", "check", "page", "archive"):
-        commands.choices[name].set_defaults(paper=targets.PAPER_VALUES)
-    commands.choices["redraw"].set_defaults(output="redrawn")
+    stage(commands.download, "file", "spec", dataset="e.g. mnist")
+    stage(commands.prepare, "spec", "output", dataset="e.g. mnist")
+    stage(commands.train, "spec", "data", "output", run=f"e.g. {commands.RUN}")
+    stage(commands.classifier, "settings", "data", "output", dataset="e.g. mnist")
+    analyses = f"{', '.join(registry.shipped())}, or one of your own; `memvae slots RUN` is short for it"
+    options = ("module", "settings", "plan", "model", "data", "classifier", "output")
+    stage(commands.analyse, *options, name=analyses)
+    subparsers.choices["analyse"].add_argument("run", nargs="?", default="", help=f"e.g. {commands.RUN}")
+    stage(commands.table, "plan", "paper", "output", name="e.g. table4")
+    stage(commands.figure, "plan", "output", name="e.g. fig7")
+    stage(commands.scorecard, "plan", "paper", "output", name=" or ".join(targets.SCORECARDS))
+    stage(commands.measurements, "plan", "paper", "output")
+    stage(commands.check, "plan", "paper", "scorecard")
+    stage(commands.page, "plan", "paper", "output")
+    stage(commands.archive, "plan", "paper", "output")
+    stage(commands.redraw, "output", archive="e.g. results/archive.zip")
+    stage(commands.trace, flags=("verify", "json"), path="a table, figure or HDF5 file, e.g. figures/fig7.png")
+    stage(commands.doctor)
+    stage(commands.cost, target="e.g. figures/fig7.png")
+    for name in ("table", "scorecard", "measurements", "check", "page", "archive"):
+        subparsers.choices[name].set_defaults(paper=targets.PAPER_VALUES)
+    subparsers.choices["redraw"].set_defaults(output="redrawn")
     return parser
 
 

@@ -3,7 +3,7 @@
 A ± is one standard error: over test images, paired where two models see the same ones, and over seeds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from memvae.report.paper import Entry
@@ -42,8 +42,9 @@ def equivalent(excess: float, error: float, margin: float) -> str:
     return judged(margin - excess, error)
 
 
-def printed_difference(first: Entry | None, second: Entry | None, unit: str) -> str:
+def printed_difference(entries: Iterable[Entry | None], unit: str) -> str:
     """The paper's difference of two numbers, with their sources (A: appendix, R: rebuttal)."""
+    first, second = entries
     if first is None or second is None:
         return NOT_AVAILABLE
     sources = ", ".join(sorted({first.source, second.source}))

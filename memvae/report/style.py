@@ -47,6 +47,11 @@ METADATA: dict[str, dict[str, None]] = {
 }
 
 
+def text(words: str) -> str:
+    """Words as matplotlib draws them as they are: a dollar sign begins no formula."""
+    return words.replace("$", r"\$")
+
+
 @contextmanager
 def paper() -> Iterator[None]:
     """Within it, matplotlib draws in this style, whatever a user's matplotlibrc says."""

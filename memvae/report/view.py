@@ -45,10 +45,15 @@ class View:
         """All files, in the order of the rows."""
         return [file for _, found in self.rows for file in found]
 
+    @property
+    def has_files(self) -> bool:
+        """Whether anything was run for this analysis at this scale."""
+        return bool(self.files.of_all) or any(found for _, found in self.rows)
+
     @cached_property
     def numbers(self) -> list[Measured]:
         """All numbers of the analysis; of the rows that have files."""
-        return list(self._measure(self))
+        return list(self._measure(self)) if self.has_files else []
 
     @cached_property
     def _found(self) -> dict[tuple[Row, str, str], Measured]:

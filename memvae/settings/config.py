@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from memvae.errors import InputError
+from memvae.settings import registry
+from memvae.settings.registry import Registered
 from memvae.settings.spec import STAGES, RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +63,7 @@ class Config:
         self.replace: dict[str, str | None] = overrides.get("replace", {})
         self.epochs: dict[str, int] = overrides.get("epochs", {})
         self.data_folder: str = raw.get("data_folder", "")
+        self.registered: dict[str, Registered] = registry.registered(self.analyses)
         self._specs: dict[str, RunSpec] = {}
         self._rows: dict[str, list[Row]] = {}
         self._check_references()
@@ -83,25 +86,35 @@ class Config:
         """The table rows of some groups of `runs`, in the config's order."""
         for group in groups:
             if group not in self._rows:
-                self._rows[group] = [self._row(entry) for entry in self.groups[group]]
+                self._rows[group] = [self._row(entry, self.seeds) for entry in self.groups[group]]
         return [row for group in groups for row in self._rows[group]]
 
     def runs(self, *groups: str) -> list[str]:
         """The names of the runs of some groups, each once."""
         return list(dict.fromkeys(name for row in self.rows(*groups) for name in row.runs))
 
+    def settings(self, analysis: str) -> dict[str, Any]:
+        """The settings of an analysis, without what says which runs it is for."""
+        block = self.analyses[analysis] or {}
+        return {key: value for key, value in block.items() if key not in registry.KEYS}
+
     def analysis_rows(self, analysis: str) -> list[Row]:
-        """The rows that a figure or an analysis of `analyses.dataset` is about (K = 1)."""
-        wanted = self.analyses[analysis]["models"]
+        """The rows of an analysis that names its models: K = 1, on `analyses.dataset`, perhaps with its own seeds.
+
+        An analysis that names no models has none: it is about all runs.
+        """
+        block = self.analyses[analysis] or {}
+        if "models" not in block:
+            return []
         dataset = self.analyses["dataset"]
-        rows = [row for row in self.rows("appendix", "own") if row.paper_dataset == dataset and row.k == 1]
-        found = {row.model: row for row in rows}
-        if missing := [model for model in wanted if model not in found]:
+        entries = [entry for group in ("appendix", "own") for entry in self.groups[group]]
+        found = {entry["model"]: entry for entry in entries if entry["dataset"] == dataset and entry["k"] == 1}
+        if missing := [model for model in block["models"] if model not in found]:
             raise InputError(
                 f"analyses.{analysis}.models: found {missing[0]!r}, expected one of {', '.join(found)}; "
                 f"to add it, put {{dataset: {dataset}, model: {missing[0]}, k: 1}} into runs.own"
             )
-        return [found[model] for model in wanted]
+        return [self._row(found[model], block.get("seeds", self.seeds)) for model in block["models"]]
 
     def spec(self, run: str) -> RunSpec:
         """The resolved specification of a run such as `mnist-mem_vae-k1-s0`.
@@ -124,9 +137,9 @@ class Config:
             return ""
         return f"scale={self.scale}: {self.title}; not the paper's schedule"
 
-    def _row(self, entry: dict[str, Any]) -> Row:
+    def _row(self, entry: dict[str, Any], seeds: Sequence[int]) -> Row:
         here = self.dataset_here(entry["dataset"])
-        names = [f"{here}-{entry['model']}-k{entry['k']}-s{seed}" for seed in self.seeds] if here else []
+        names = [f"{here}-{entry['model']}-k{entry['k']}-s{seed}" for seed in seeds] if here else []
         title = self.datasets[here or entry["dataset"]]["title"]
         model = self.models[entry["model"]]["title"]
         return Row(entry["dataset"], entry["model"], entry["k"], model, title, tuple(names))

@@ -1,4 +1,4 @@
-"""What each file is made of: paths, settings and inputs, the same for the workflow and for the command line.
+"""What each file of the workflow is made of: paths, settings, rows and inputs, the same for it and the command line.
 
 Standard library only: Snakemake imports this at every dry run.
 """
@@ -8,50 +8,19 @@ import hashlib
 import json
 from typing import Any
 
-from memvae.operations import cost
-from memvae.settings.config import Config, Row
+from memvae.settings.config import Config
+from memvae.settings.registry import Registered
 
-TABLES = ("table3", "table4", "slots", "likelihood", "detail", "probing", "imputation")
-FIGURES = ("fig6", "fig7", "fig8", "training")
-EXTENDED = "likelihood_extended"
-SCORECARDS = ("scorecard", "scorecard_extended")
+SCORECARDS = {"scorecard": ("appendix",), "scorecard_extended": ("appendix", "extended")}  # name -> groups of runs
 CHECKS = {"check": "scorecard", "check_extended": "scorecard_extended"}
-PAGE, PAGE_TABLES = "docs/results.md", ("claims.csv", "curves.csv", "provenance.csv")
-ARCHIVE, PARAMETERS, CHECK, REPORT_PAGE = "archive", "parameters", "check", "report_page"
+MEASUREMENTS, ARCHIVE, CHECK, REPORT_PAGE = "measurements", "archive", "check", "report_page"
+PAGE = "docs/results.md"
 PAPER_VALUES = "config/paper.yaml"
 TABLE_FORMATS, FIGURE_FORMATS, SCORECARD_FORMATS = ("csv", "md", "tex"), ("png", "pdf"), ("csv", "md")
-
-# as Snakemake's report lists them
-TITLES = {
-    "table3": "Table 3: parameters",
-    "table4": "Table 4: preferred slots",
-    "slots": "All slots",
-    "likelihood": "Log-likelihood",
-    "detail": "Local detail without memory",
-    "probing": "Classifiers on the features",
-    "imputation": "Missing pixels",
-    EXTENDED: "Log-likelihood, main text too",
-    "fig6": "Figure 6: memory disabled",
-    "fig7": "Figure 7: slots as images",
-    "fig8": "Figure 8: missing halves",
-    "training": "Learning curves",
-    "scorecard": "Scorecard",
-    "scorecard_extended": "Scorecard, main text too",
-}
-
-# table or figure -> the analysis it is drawn from
-ANALYSIS_OF = {
-    "table4": "slots",
-    "slots": "slots",
-    "detail": "detail",
-    "probing": "probing",
-    "imputation": "imputation",
-    "fig6": "generation",
-    "fig7": "slots",
-    "fig8": "imputation",
-}
+TITLES = {"scorecard": "Scorecard", "scorecard_extended": "Scorecard, main text too"}  # in Snakemake's report
 
 
+# ---- paths -----------------------------------------------------------------------------------------------------------
 def raw_file(dataset: str, name: str) -> str:
     return f"data/raw/{dataset}/{name}"
 
@@ -69,137 +38,180 @@ def classifier_file(config: Config, dataset: str) -> str:
 
 
 def analysis_file(config: Config, run: str, analysis: str) -> str:
-    return f"{config.results}/evaluation/{run}/{analysis}.h5"
+    """Of one run, or with an empty `run` of all networks."""
+    return "/".join(filter(None, (config.results, "evaluation", run, f"{analysis}.h5")))
 
 
-def parameters_file(config: Config) -> str:
-    return f"{config.results}/evaluation/parameters.h5"
+# ---- tables and figures ----------------------------------------------------------------------------------------------
+def tables(config: Config, extended: bool = False) -> dict[str, Registered]:
+    """Every table, and the analysis that it shows; `extended`: only those that show the main text's models too."""
+    return {
+        name: analysis
+        for analysis in config.registered.values()
+        for name in (analysis.declared.extended if extended else analysis.declared.tables)
+    }
 
 
+def figures(config: Config) -> dict[str, Registered]:
+    """Every figure, and the analysis that it shows."""
+    return {name: analysis for analysis in config.registered.values() for name in analysis.declared.figures}
+
+
+def shown(config: Config) -> dict[str, tuple[str, Registered]]:
+    """Every table and figure: name -> its kind (`table` or `figure`) and its analysis."""
+    all_tables = tables(config) | tables(config, extended=True)
+    return {name: ("table", one) for name, one in all_tables.items()} | {
+        name: ("figure", one) for name, one in figures(config).items()
+    }
+
+
+def title(config: Config, name: str) -> str:
+    """The title of a table, a figure or a scorecard in Snakemake's report."""
+    if name in TITLES:
+        return TITLES[name]
+    declared = shown(config)[name][1].declared
+    return {**declared.tables, **declared.extended, **declared.figures}[name]
+
+
+# ---- what a job is about ---------------------------------------------------------------------------------------------
 def settings(config: Config, analysis: str, dataset: str) -> dict[str, Any]:
-    """The settings of an analysis of a run on `dataset`, without what only says which runs it is for."""
-    chosen = {key: value for key, value in config.analyses[analysis].items() if key != "models"}
-    if analysis == "likelihood":
-        chosen["more_samples"] = chosen["more_samples"].get(dataset, 0)
-    return chosen
+    """The settings of an analysis of a run on `dataset`, without what only says which runs it is for.
+
+    A setting that is a mapping goes by data set; one that it does not name has 0.
+    """
+    chosen = config.settings(analysis)
+    return {key: value.get(dataset, 0) if isinstance(value, dict) else value for key, value in chosen.items()}
 
 
+def part(config: Config, analysis: Registered, groups: tuple[str, ...] = ("appendix", "own")) -> dict[str, Any]:
+    """What a table, a figure or a scorecard is drawn from, of one analysis: where it is, its rows, its files.
+
+    groups: of the runs, for an analysis that names no models.
+    """
+    rows = config.analysis_rows(analysis.name) or config.rows(*groups)
+    runs = list(dict.fromkeys(run for row in rows for run in row.runs))
+    if analysis.declared.of == "networks":
+        inputs = [analysis_file(config, "", analysis.name)]
+    elif analysis.declared.of == "models":
+        inputs = [model_file(config, run) for run in runs]
+    else:
+        inputs = [analysis_file(config, run, analysis.name) for run in runs]
+    layout = {"scale": config.scale, "note": config.scale_note(), "rows": [dict(vars(row)) for row in rows]}
+    return {"analysis": analysis.name, "module": analysis.reference, "layout": layout, "inputs": inputs}
+
+
+def target(config: Config, name: str) -> dict[str, Any]:
+    """What a table, a figure, a scorecard or the file of measurements is drawn from: kind, name and parts."""
+    if name in SCORECARDS:
+        compared = [one for one in config.registered.values() if one.declared.paper]
+        return _target("scorecard", name, [part(config, one, SCORECARDS[name]) for one in compared])
+    if name == MEASUREMENTS:
+        return _target(MEASUREMENTS, name, [part(config, one) for one in config.registered.values()])
+    kind, analysis = shown(config)[name]
+    extended = name in analysis.declared.extended
+    return _target(kind, name, [part(config, analysis, ("appendix", *(["extended"] if extended else []), "own"))])
+
+
+def _target(kind: str, name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "parts": parts}
+
+
+def inputs(config: Config, name: str) -> list[str]:
+    """The files that a target of `target` is drawn from, each once."""
+    return inputs_of(target(config, name))
+
+
+def inputs_of(*targets: dict[str, Any]) -> list[str]:
+    """The files that some targets are drawn from, each once."""
+    return list(dict.fromkeys(path for one in targets for part in one["parts"] for path in part["inputs"]))
+
+
+def drawn(config: Config) -> list[dict[str, Any]]:
+    """The target of every table and figure, of the scorecard and of the measurements."""
+    names = [*tables(config), *figures(config), "scorecard", MEASUREMENTS]
+    return [target(config, name) for name in names]
+
+
+def drawn_from(config: Config) -> list[str]:
+    """The files that every target of `drawn` is drawn from, beside the paper's numbers."""
+    return inputs_of(*drawn(config))
+
+
+def networks(config: Config) -> list[dict[str, Any]]:
+    """The networks of the paper's data sets, whatever the scale: what an analysis of networks is about."""
+    found = []
+    for row in {(row.paper_dataset, row.model): row for row in config.rows("appendix", "own")}.values():
+        network = dataclasses.asdict(config.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network)
+        found.append({"dataset": row.paper_dataset, "model": row.model, "network": network})
+    return found
+
+
+# ---- plans: what grows with the number of runs, too long for a command line ------------------------------------------
+def plan(config: Config, name: str) -> dict[str, Any]:
+    """All that the job of a target is given beside its files."""
+    analysis = config.registered.get(name)
+    if analysis and analysis.declared.of == "networks":
+        return {"rows": networks(config)}
+    if name == ARCHIVE:
+        return {"scale": config.scale, "targets": drawn(config)}
+    if name == CHECK:
+        reasons = {run: left_out["reason"] for run, left_out in not_run(config).items()}
+        return {"scale": config.scale, "not_run": reasons}
+    if name in ("page", REPORT_PAGE):
+        return {"page": page(config, PAGE if name == "page" else ""), "inputs": page_inputs(config)}
+    return {"target": target(config, name)}
+
+
+def plan_file(config: Config, name: str) -> tuple[str, str]:
+    """The file in which a job of the workflow finds its plan: its path, and its text, JSON.
+
+    The path names the content: another content is another file, a changed parameter of the job, so the target is made
+    again.
+    """
+    text = json.dumps(plan(config, name), sort_keys=True)
+    return f"{config.results}/plan/{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json", text
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
 def files(config: Config, kind: str, name: str) -> list[str]:
     """The files that a job leaves, with the state of a training. kind, name: as its benchmark file has them."""
     if kind == "download":
         return [raw_file(*name.split("-", 1))] if "-" in name else []
     if kind == "train":
         return [model_file(config, name), model_file(config, name).replace(".h5", ".state.h5")]
-    if kind == "table":
-        return [f"{config.results}/tables/{name}.{ending}" for ending in TABLE_FORMATS]
-    if kind == "figure":
-        return [f"{config.figures}/{name}.{ending}" for ending in FIGURE_FORMATS]
-    if kind == "scorecard":
-        return [f"{config.results}/{name}.{ending}" for ending in SCORECARD_FORMATS]
+    if kind in config.registered:
+        return [analysis_file(config, "" if name == kind else name, kind)]
     known = {
         "prepare": [data_file(name)],
         "classifier": [classifier_file(config, name)],
-        PARAMETERS: [parameters_file(config)],
+        "table": [f"{config.results}/tables/{name}.{ending}" for ending in TABLE_FORMATS],
+        "figure": [f"{config.figures}/{name}.{ending}" for ending in FIGURE_FORMATS],
+        "scorecard": [f"{config.results}/{name}.{ending}" for ending in SCORECARD_FORMATS],
+        MEASUREMENTS: [measurements_file(config)],
         ARCHIVE: [f"{config.results}/{ARCHIVE}.zip"],
         "page": [PAGE, *page_files(config)],
     }
-    return known.get(kind, [analysis_file(config, name, kind)])
+    return known.get(kind, [])
 
 
-def rows(config: Config, target: str) -> list[Row]:
-    """The rows of a table, a figure or the scorecard."""
-    if target in ANALYSIS_OF:
-        return config.analysis_rows(ANALYSIS_OF[target])
-    if target == EXTENDED:
-        return config.rows("appendix", "extended", "own")
-    if target == SCORECARDS[1]:
-        return config.rows("appendix", "extended")
-    return config.rows("appendix") if target == SCORECARDS[0] else config.rows("appendix", "own")
-
-
-def layout(config: Config, target: str) -> dict[str, Any]:
-    """What a table or figure is told beside its input files."""
-    facts = [dict(vars(row)) for row in rows(config, target)]
-    return {"scale": config.scale, "note": config.scale_note(), "rows": facts}
-
-
-def inputs(config: Config, target: str) -> list[str]:
-    """The files that a table, a figure or the scorecard is drawn from."""
-    runs = list(dict.fromkeys(run for row in rows(config, target) for run in row.runs))
-    if target == "table3":
-        return [parameters_file(config)]
-    if target == "training":
-        return [model_file(config, run) for run in runs]
-    if target in ANALYSIS_OF:
-        return [analysis_file(config, run, ANALYSIS_OF[target]) for run in runs]
-    likelihoods = [analysis_file(config, run, "likelihood") for run in runs]
-    if target not in SCORECARDS:
-        return likelihoods
-    return [*likelihoods, parameters_file(config), *inputs(config, "table4"), *inputs(config, "probing")]
-
-
-def drawn(config: Config) -> list[dict[str, Any]]:
-    """What draws each target of `all_files`: its kind (table, figure or scorecard), name, layout and inputs."""
-    names = [("table", name) for name in TABLES] + [("figure", name) for name in FIGURES]
-    names.append(("scorecard", SCORECARDS[0]))
-    return [
-        {"kind": kind, "name": name, "layout": layout(config, name), "inputs": inputs(config, name)}
-        for kind, name in names
-    ]
-
-
-def told(config: Config, target: str) -> dict[str, Any]:
-    """All that the job of a target is told, which grows with the number of runs.
-
-    target: a table, a figure, a scorecard, "page", "report_page", "archive", "parameters" or "check".
-    """
-    if target == PARAMETERS:
-        return {"rows": parameter_rows(config)}
-    if target == ARCHIVE:
-        return {"scale": config.scale, "targets": drawn(config)}
-    if target == CHECK:
-        reasons = {name: left_out["reason"] for name, left_out in not_run(config).items()}
-        return {"scale": config.scale, "not_run": reasons}
-    if target in ("page", REPORT_PAGE):
-        return {"page": page(config, PAGE if target == "page" else ""), "inputs": page_inputs(config)}
-    return {"layout": layout(config, target), "inputs": inputs(config, target)}
-
-
-def plan_file(config: Config, target: str) -> tuple[str, str]:
-    """The file that a job of the workflow finds what it is told in: its path, and its text, JSON.
-
-    A file, for a command line holds some hundred runs. The path names the content: another content is another file, a
-    changed parameter of the job, so the target is made again.
-    """
-    text = json.dumps(told(config, target), sort_keys=True)
-    return f"{config.results}/plan/{target}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json", text
-
-
-def drawn_from(config: Config) -> list[str]:
-    """The files that every target of `all_files` is drawn from, beside the paper's numbers; each once."""
-    return list(dict.fromkeys(path for target in drawn(config) for path in target["inputs"]))
-
-
-def parameter_rows(config: Config) -> list[dict[str, Any]]:
-    """The networks that Table 3 counts: those of the paper's data sets, whatever the scale."""
-    found = []
-    for row in {(row.paper_dataset, row.model): row for row in config.rows("appendix", "own")}.values():
-        spec = config.spec(f"{row.paper_dataset}-{row.model}-k1-s0")
-        network = dataclasses.asdict(spec.network)
-        found.append({"dataset": row.paper_dataset, "model": row.model, "network": network})
-    return found
+def measurements_file(config: Config) -> str:
+    return f"{config.results}/{MEASUREMENTS}.csv"
 
 
 def all_files(config: Config, extended: bool = False) -> list[str]:
-    """Every table and figure of the appendix; `extended`: the likelihoods of the main text's models too."""
-    tables = [f"{config.results}/tables/{name}.{kind}" for name in TABLES for kind in TABLE_FORMATS]
-    figures = [f"{config.figures}/{name}.{kind}" for name in FIGURES for kind in FIGURE_FORMATS]
-    scorecard = [f"{config.results}/scorecard.{kind}" for kind in SCORECARD_FORMATS]
-    more = [f"{config.results}/tables/{EXTENDED}.{kind}" for kind in TABLE_FORMATS]
-    more += [f"{config.results}/scorecard_extended.{kind}" for kind in SCORECARD_FORMATS]
-    return [*tables, *figures, *scorecard, *(more if extended else [])]
+    """Every table and figure, scorecard and measurements; `extended`: the tables of the main text's models too."""
+    made = [
+        *(("table", name) for name in tables(config)),
+        *(("figure", name) for name in figures(config)),
+        ("scorecard", "scorecard"),
+        (MEASUREMENTS, MEASUREMENTS),
+    ]
+    if extended:
+        made += [*(("table", name) for name in tables(config, extended=True)), ("scorecard", "scorecard_extended")]
+    return [path for kind, name in made for path in files(config, kind, name)]
 
 
+# ---- the page of results ---------------------------------------------------------------------------------------------
 def report_page(config: Config) -> str:
     """The page of results as one HTML file, which Snakemake's report shows."""
     return f"{config.results}/report/index.html"
@@ -207,6 +219,8 @@ def report_page(config: Config) -> str:
 
 def not_run(config: Config) -> dict[str, dict[str, Any]]:
     """The paper's rows that the targets of `all_files` do without: the reason, and the hours that a training takes."""
+    from memvae.operations import cost  # here, since it plans with the targets of this module
+
     left_out = {}
     for row in (*(row for row in config.rows("appendix") if not row.runs), *config.rows("extended")):
         reason = "main text: target `extended`, judged by `check_extended`"
@@ -217,28 +231,32 @@ def not_run(config: Config) -> dict[str, dict[str, Any]]:
     return left_out
 
 
-def page(config: Config, target: str = PAGE) -> dict[str, Any]:
-    """What the page of results is told beside its input files: the scale, the rows, and what was left out.
+def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
+    """What the page of results is given beside its input files: the scale, the analyses, what was left out, its files.
 
-    target: what Snakemake is asked for when it is written, "" for everything.
+    asked: what Snakemake is asked for when it is written, "" for everything.
     """
     seeds = "" if config.seeds == [0] else f" 'seeds={config.seeds}'".replace(", ", ",")
     return {
-        "layout": layout(config, "training"),
+        "scale": config.scale,
         "title": config.title,
         "seeds": config.seeds,
-        "command": " ".join(filter(None, ("snakemake", target, f"--config scale={config.scale}{seeds}"))),
+        "command": " ".join(filter(None, ("snakemake", asked, f"--config scale={config.scale}{seeds}"))),
+        "parts": [part(config, one) for one in config.registered.values()],
         "not_run": not_run(config),
+        "files": page_files(config),
     }
 
 
 def page_inputs(config: Config) -> list[str]:
     """What the page shows (tables, scorecard, figures) and what it is judged by (models and analyses)."""
-    shown = [path for path in all_files(config) if path.endswith((".md", ".csv", ".png"))]
-    return [*shown, *drawn_from(config)]
+    shown_files = [path for path in all_files(config) if path.endswith((".md", ".csv", ".png"))]
+    models = [model_file(config, run) for run in config.runs("appendix", "own")]
+    return list(dict.fromkeys([*shown_files, *drawn_from(config), *models]))
 
 
 def page_files(config: Config) -> list[str]:
     """The pictures and numbers beside the page."""
     names = [path.rpartition("/")[2] for path in all_files(config) if path.endswith((".csv", ".png"))]
-    return [f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *PAGE_TABLES)]
+    own = ["claims", "provenance", *(name for one in config.registered.values() for name in one.declared.records)]
+    return [f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *(f"{name}.csv" for name in own))]

@@ -1,6 +1,7 @@
 # The only functions of the workflow; everything else is declared. What a target consists of stands in memvae/targets.py.
 import json
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -83,7 +84,9 @@ def dataset_of(wildcards):
 
 
 def classifier_of(wildcards):
-    """The classifier that reads a run's completed images."""
+    """The classifier that reads a run's completed images, where the analysis needs it."""
+    if "classifier" not in CONFIG.registered[wildcards.analysis].declared.needs:
+        return []
     return targets.classifier_file(CONFIG, CONFIG.spec(wildcards.run).dataset)
 
 
@@ -92,27 +95,55 @@ def run_spec(wildcards):
     return CONFIG.spec(wildcards.run).to_json()
 
 
-def analysis_settings(analysis):
-    """The settings of an analysis of a run, JSON, as a function of the wildcards."""
-
-    def settings(wildcards):
-        dataset = wildcards.dataset if hasattr(wildcards, "dataset") else CONFIG.spec(wildcards.run).dataset
-        return json.dumps(targets.settings(CONFIG, analysis, dataset), sort_keys=True)
-
-    return settings
+def analyses_of(kind):
+    """The names of the analyses of one kind, as a pattern."""
+    names = [name for name, analysis in CONFIG.registered.items() if analysis.declared.of == kind]
+    return "|".join(names) or "none"
 
 
-def memory(rule):
-    """MB of memory of a rule's job, from measured jobs; more with every attempt."""
-    return lambda wildcards, attempt: resources.memory_mb(rule, attempt)
+def analysis_settings(wildcards):
+    """The settings of an analysis of a run, JSON."""
+    return settings_of(wildcards.analysis, CONFIG.spec(wildcards.run).dataset)
 
 
-def minutes(rule):
-    """Minutes that a rule's job may run, from measured jobs; more with every attempt."""
+def classifier_settings(wildcards):
+    """The settings of the classifier of a data set, JSON."""
+    return settings_of("classifier", wildcards.dataset)
+
+
+def settings_of(analysis, dataset):
+    return json.dumps(targets.settings(CONFIG, analysis, dataset), sort_keys=True)
+
+
+def analysis_version(wildcards):
+    """The version that an analysis declares: another one makes it again."""
+    return CONFIG.registered[wildcards.analysis].declared.version
+
+
+def analysis_options(wildcards):
+    """Options of `memvae analyse` that only some analyses have: where it is declared, and its classifier."""
+    module, judge = CONFIG.registered[wildcards.analysis].reference, classifier_of(wildcards)
+    options = (["--module", module] if module else []) + (["--classifier", judge] if judge else [])
+    return shlex.join(options)
+
+
+def caption(analysis, name):
+    """The caption of a table or figure, beside the analysis that shows it; the workflow's own words where it has none."""
+    path = analysis.folder / f"{name}.rst"
+    return str(path) if path.is_file() else "../report/own.rst"
+
+
+def memory(rule=""):
+    """MB of memory of a job, from measured jobs of its rule (or analysis); more with every attempt."""
+    return lambda wildcards, attempt: resources.memory_mb(rule or wildcards.analysis, attempt)
+
+
+def minutes(rule=""):
+    """Minutes that a job may run, from measured jobs of its rule (or analysis); more with every attempt."""
 
     def runtime(wildcards, attempt):
         try:
-            return resources.minutes(CONFIG, rule, dict(wildcards), attempt)
+            return resources.minutes(CONFIG, rule or wildcards.analysis, dict(wildcards), attempt)
         except InputError as error:
             refuse(error)
 
@@ -120,7 +151,7 @@ def minutes(rule):
 
 
 def plan(target):
-    """Path of the file that tells the job of `target` its rows and inputs; `write_plans` writes it."""
+    """Path of the file with the rows and inputs of the job of `target`; `write_plans` writes it."""
     path, text = targets.plan_file(CONFIG, target)
     PLANS[path] = text
     return path

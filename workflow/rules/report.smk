@@ -1,10 +1,10 @@
 # Tables, figures and the scorecard: drawn from HDF5 files alone, without torch; and all those files as one archive.
 # `params.plan` names the file with the rows and the inputs: of a thousand runs they are too long for a command line.
-# What is marked with `report` is shown by `snakemake --report report.html`, with its caption from workflow/report/.
+# What is marked with `report` is shown by `snakemake --report report.html`, with its caption.
 report: "../report/workflow.rst"
 
 
-for table in (*targets.TABLES, targets.EXTENDED):
+for table, analysis in {**targets.tables(CONFIG), **targets.tables(CONFIG, extended=True)}.items():
 
     rule:
         name:
@@ -15,9 +15,9 @@ for table in (*targets.TABLES, targets.EXTENDED):
         output:
             csv=report(
                 f"<results>/tables/{table}.csv",
-                caption=f"../report/{table}.rst",
+                caption=caption(analysis, table),
                 category="4. Tables",
-                labels={"result": targets.TITLES[table]},
+                labels={"result": targets.title(CONFIG, table)},
             ),
             md=f"<results>/tables/{table}.md",
             tex=f"<results>/tables/{table}.tex",
@@ -53,7 +53,7 @@ for card in targets.SCORECARDS:
                 f"<results>/{card}.csv",
                 caption="../report/scorecard.rst",
                 category="2. Scorecard",
-                labels={"result": targets.TITLES[card]},
+                labels={"result": targets.title(CONFIG, card)},
             ),
             md=f"<results>/{card}.md",
         log:
@@ -73,6 +73,29 @@ for card in targets.SCORECARDS:
         shell:
             "python -m memvae scorecard {params.card} --plan {params.plan:q} --paper {input.paper:q} "
             "--output {output.csv:q} 2> {log:q}"
+
+
+rule measurements:
+    input:
+        analyses=targets.inputs(CONFIG, targets.MEASUREMENTS),
+        paper=targets.PAPER_VALUES,
+    output:
+        targets.measurements_file(CONFIG),
+    log:
+        "<logs>/measurements.log",
+    benchmark:
+        "<benchmarks>/measurements.tsv"
+    localrule: True
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("table"),
+        runtime=minutes("table"),
+    params:
+        plan=plan(targets.MEASUREMENTS),
+        version=VERSIONS["table"],
+    shell:
+        "python -m memvae measurements --plan {params.plan:q} --paper {input.paper:q} --output {output:q} 2> {log:q}"
 
 
 # Only when they are asked for: `snakemake check`. Without an output they run every time.
@@ -99,7 +122,7 @@ for gate, card in targets.CHECKS.items():
             "2> {log:q}"
 
 
-for figure in targets.FIGURES:
+for figure, analysis in targets.figures(CONFIG).items():
 
     rule:
         name:
@@ -109,9 +132,9 @@ for figure in targets.FIGURES:
         output:
             png=report(
                 f"<figures>/{figure}.png",
-                caption=f"../report/{figure}.rst",
+                caption=caption(analysis, figure),
                 category="3. Figures",
-                labels={"result": targets.TITLES[figure]},
+                labels={"result": targets.title(CONFIG, figure)},
             ),
             pdf=f"<figures>/{figure}.pdf",
         log:

@@ -41,7 +41,7 @@ rule classifier:
         gpu=GPU,
         runtime=minutes("classifier"),
     params:
-        settings=analysis_settings("classifier"),
+        settings=classifier_settings,
         version=VERSIONS["classifier"],
     shell:
         "python -m memvae classifier {wildcards.dataset:q} --settings {params.settings:q} --data {input.data:q} "

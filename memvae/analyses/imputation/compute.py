@@ -4,11 +4,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memvae.analyses.imputation.classifier import load_classifier
+from memvae.analyses.job import Job
+from memvae.data import corruption
 from memvae.errors import InputError
-from memvae.model import device as compute
+from memvae.model import device as computing
 from memvae.model.network import MemVAE, sample_posterior
 from memvae.progress import Progress
 from memvae.random import keyed
+
+
+def compute(job: Job) -> dict[str, np.ndarray]:
+    """For every noise of the settings the errors, which completions the classifier reads right, and the first images;
+    arrays as in docs/files.md."""
+    settings, image = job.settings, job.data.image
+    assert job.classifier is not None  # the declaration asks for it
+    judge = load_classifier(job.classifier, job.device)
+    x, labels, shown = job.tensor(job.data.pixels("test")), job.data.labels("test"), settings["shown"]
+    arrays = {"labels": labels, "truth": job.data.pixels("test")[:shown]}
+    noises = corruption.noises(settings)
+    mode = job.mode(network_rows=len(noises) * settings["iterations"] * len(x))
+    for noise in noises:
+        missing = job.tensor(corruption.missing(noise, len(x), image, job.seed))
+        start = job.tensor(corruption.starting_values(noise, len(x), image, job.seed))
+        key = (job.seed, f"{job.spec.run} {noise.name}")
+        completed, error = impute(
+            job.model, x, missing, start, settings["iterations"], settings["batch_size"], key, mode
+        )
+        arrays |= {
+            f"{noise.name}/error": error,
+            f"{noise.name}/recovered": judge.model.predict(completed) == labels,
+            f"{noise.name}/perturbed": start.where(missing, x)[:shown].cpu().numpy(),
+            f"{noise.name}/completed": completed[:shown].cpu().numpy(),
+        }
+    job.attributes |= {
+        "noises": [noise.name for noise in noises],
+        "classifier_accuracy": judge.test_accuracy,
+        "classifier_sha256": judge.sha256,
+    }
+    return arrays
 
 
 @torch.no_grad()
@@ -20,7 +54,7 @@ def impute(
     iterations: int,
     batch_size: int,
     key: tuple[int | str, ...],
-    mode: compute.Mode = compute.PLAIN,
+    mode: computing.Mode = computing.PLAIN,
 ) -> tuple[Tensor, np.ndarray]:
     """The completed images [N, D] and the error after each iteration [iterations].
 
@@ -34,7 +68,7 @@ def impute(
             f"imputation: found {len(x)} images in batches of {batch_size}: the last, of one image, has no statistics; "
             "choose another analyses.imputation.batch_size"
         )
-    complete = compute.compiled(_complete) if mode.compiled else _complete
+    complete = computing.compiled(_complete) if mode.compiled else _complete
     model.use_statistics("batch")
     completed = torch.where(missing, start, x)
     errors = np.empty(iterations)
@@ -55,6 +89,6 @@ def impute(
 
 def _complete(model: MemVAE, precision: str, x: Tensor, missing: Tensor, completed: Tensor, noise: Tensor) -> Tensor:
     """The images after one more iteration. All [B, D], noise: [B, Z]."""
-    with compute.products(precision, x.device):
+    with computing.products(precision, x.device):
         mean = model.decode(sample_posterior(model.encode(completed), noise)).mean
     return torch.where(missing, mean, x)

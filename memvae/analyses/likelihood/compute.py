@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memvae.model import device as compute
+from memvae.analyses.job import Job
+from memvae.model import device as computing
 from memvae.model.network import MemVAE, Posterior, sample_posterior
 from memvae.progress import Progress
 from memvae.random import keyed
+from memvae.training.loop import binarised
 from memvae.training.objective import log_ratio
 
 Key = tuple[int | str, ...]  # what the draws are for; image and block are added
@@ -22,6 +24,25 @@ BLOCK = 1000  # samples of one image that are drawn from one generator
 CHUNK = 500  # of a block's samples decoded at a time: their activations fit a core's cache
 ROWS = {"cpu": CHUNK, "cuda": 50_000}  # decoded at a time, of one image or of several
 RESCORED = 100  # largest weights of an image that are computed again in float32 where products are in bf16
+
+
+def compute(job: Job) -> dict[str, np.ndarray]:
+    """L_K of the first `images` test images for K = `samples` (and `more_samples`), and L_1 with its parts of all test
+    images and of the first `train_images` training images; arrays as in docs/files.md."""
+    settings = job.settings
+    test = job.tensor(job.data.test_binary)
+    images = settings["images"] or len(test)
+    samples = [k for k in (settings["samples"], settings["more_samples"]) if k]
+    mode = job.mode(decoder_rows=images * max(samples))
+    values = log_likelihood(job.model, test[:images], samples, (job.seed, "log-likelihood of test images"), mode)
+    arrays = dict(zip(("test/log_likelihood", "test/log_likelihood_more"), values, strict=False))
+    train = torch.from_numpy(job.data.pixels("train")[: settings["train_images"]])
+    if job.spec.training.binarise == "each_epoch":
+        train = binarised(train, job.generator("train images")).float()
+    for split, x in (("test", test), ("train", train.to(job.device))):
+        parts = bound_parts(job.model, x, settings["bound_draws"], (job.seed, f"bound of {split} images"))
+        arrays |= {f"{split}/{name}": value for name, value in vars(parts).items()}
+    return arrays
 
 
 @dataclass(frozen=True)
@@ -35,7 +56,7 @@ class Parts:
 
 @torch.no_grad()
 def log_likelihood(
-    model: MemVAE, x: Tensor, samples: list[int], key: Key, mode: compute.Mode = compute.PLAIN, disabled: int = 0
+    model: MemVAE, x: Tensor, samples: list[int], key: Key, mode: computing.Mode = computing.PLAIN, disabled: int = 0
 ) -> list[np.ndarray]:
     """L_K of each image for each K of `samples` (all from the same draws): one float64 array [N] per K.
 
@@ -44,7 +65,7 @@ def log_likelihood(
     float32 (what that leaves of bf16: docs/performance.md). Memory does not grow with K.
     disabled: memories, counted from the data, that give h_m = 1 in p(x, z); q(z|x) stays as it is.
     """
-    log_weights = compute.compiled(_log_weights) if mode.compiled else _log_weights
+    log_weights = computing.compiled(_log_weights) if mode.compiled else _log_weights
     kept = RESCORED if mode.precision == "bf16" else 0
     values = np.empty((len(samples), len(x)))
     progress = Progress(f"{key[-1]}, image", len(x))
@@ -114,7 +135,7 @@ def _log_weights(
     model: MemVAE, precision: str, x: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor, disabled: int
 ) -> Tensor:
     """log p(x, z) - log q(z|x): [K, B]; the arguments as below, q(z|x) by its two tensors, for the compiler."""
-    with compute.products(precision, x.device):
+    with computing.products(precision, x.device):
         log_px, ratio = _log_terms(model, x, Posterior(mean, log_variance, [], []), noise, disabled)
     return log_px - ratio
 

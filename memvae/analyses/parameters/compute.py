@@ -1,9 +1,19 @@
 """Trainable parameters (Table 3): instantiate and count; no data, no training."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 import torch
 
 from memvae.model.network import MemVAE
-from memvae.settings.spec import Network
+from memvae.settings.spec import Network, strict
+
+
+def compute(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """`counts` of the networks of some rows: int64 [rows]."""
+    networks = [strict(Network, row["network"], "network") for row in rows]
+    return {"counts": np.array([count_parameters(network) for network in networks], dtype=np.int64)}
 
 
 def count_parameters(network: Network) -> int:

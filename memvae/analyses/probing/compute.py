@@ -6,11 +6,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memvae.analyses.job import Job
 from memvae.model.network import MemVAE
 from memvae.progress import Progress
 
 ROWS = 1000  # images at a time
 BATCH, RATE, EPSILON, WEIGHT_DECAY = 100, 0.1, 1e-4, 1e-4  # the authors' code
+
+
+def compute(job: Job) -> dict[str, np.ndarray]:
+    """What both classifiers say of the test images; arrays as in docs/files.md."""
+    settings = job.settings
+    train_labels, labels = job.data.labels("train"), job.data.labels("test")
+    h, test_h = (features(job.model, job.tensor(job.data.pixels(split))).cpu() for split in ("train", "test"))
+    weights = crammer_singer(h, torch.from_numpy(train_labels), settings["steps"])
+    svc = linear_svc(h.numpy(), train_labels, test_h.numpy(), settings["svc_c"], settings["svc_images"], job.seed)
+    job.attributes["chosen_c"] = svc.chosen_c
+    return {
+        "labels": labels,
+        "crammer_singer/weights": weights.numpy(),
+        "crammer_singer/predicted": (test_h @ weights).argmax(1).numpy(),
+        "linear_svc/predicted": svc.predicted,
+        "linear_svc/c": np.array(settings["svc_c"]),
+        "linear_svc/validation_accuracy": svc.validation_accuracy,
+    }
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def features_no_worse(view: View) -> Claim | None:
     )
     return Claim(
         "MEM-VAE's features classify no worse than VAE's",
-        printed_difference(*(view.entry("probing", row, "accuracy") for row in rows), unit="points"),
+        printed_difference((view.entry("probing", row, "accuracy") for row in rows), "points"),
         f"{gain.mean:+.2f} ± {error:.2f} percentage points",
         equivalent(-gain.mean, error, MARGIN),
         text,

@@ -1,0 +1,49 @@
+"""What an analysis computes from: a trained model, its data, the settings."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from memvae.data.dataset import Dataset
+from memvae.model import device as computing
+from memvae.model.network import MemVAE
+from memvae.operations.cost import decoding_seconds, passing_seconds
+from memvae.random import keyed
+from memvae.settings.spec import RunSpec
+
+
+@dataclass
+class Job:
+    """One analysis of one model. `compute` of the analysis returns arrays, and may add to `attributes`."""
+
+    model: MemVAE  # with collected statistics, without gradients
+    spec: RunSpec
+    data: Dataset
+    settings: dict[str, Any]
+    device: torch.device
+    classifier: Path | None = None  # of the data set, where the analysis needs it
+    attributes: dict[str, Any] = field(default_factory=dict)  # of the file, beside settings and provenance
+
+    @property
+    def seed(self) -> int:
+        return self.spec.seed
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        """The array on the device."""
+        return torch.from_numpy(array).to(self.device)
+
+    def generator(self, purpose: str) -> Generator:
+        """Random numbers for one purpose, keyed by the run's seed."""
+        return keyed(self.seed, purpose)
+
+    def mode(self, decoder_rows: float = 0, network_rows: float = 0) -> computing.Mode:
+        """How the passes of so many rows are computed, with the precision of the settings; recorded as `computed`."""
+        network = self.spec.network
+        seconds = decoding_seconds(network, int(decoder_rows)) + passing_seconds(network, int(network_rows))
+        mode = computing.mode(self.settings["precision"], self.device, seconds)
+        self.attributes["computed"] = str(mode)
+        return mode

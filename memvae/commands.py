@@ -1,0 +1,357 @@
+"""The subcommands: each reads the files of the stage before, calls the science, and writes its own file.
+
+A subcommand imports what it needs and nothing else: training and evaluation run with torch, numpy and h5py alone.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from memvae.errors import InputError
+from memvae.files import store
+from memvae.progress import say
+from memvae.settings import config as configuration
+from memvae.settings import registry, targets
+from memvae.settings.spec import RunSpec
+
+Arguments = argparse.Namespace
+
+
+# ---- from raw files to a trained model -------------------------------------------------------------------------------
+def download(arguments: Arguments) -> None:
+    """fetch one raw file of a data set, or all of them"""
+    from memvae.data.download import data_folder, fetch
+
+    if arguments.spec:
+        files, folder = {arguments.file: _json(arguments.spec, "--spec")}, data_folder()
+    else:
+        files = _dataset_entry(arguments).get("files", {})
+        folder = data_folder(_config(arguments).data_folder)
+    if arguments.file and arguments.file not in files:
+        raise InputError(f"{arguments.dataset}: found the file {arguments.file!r}, expected one of {', '.join(files)}")
+    for name in [arguments.file] if arguments.file else files:
+        fetch(arguments.dataset, name, files[name], Path(targets.raw_file(arguments.dataset, name)), folder, say)
+
+
+def prepare(arguments: Arguments) -> None:
+    """turn a data set's raw files into data/<dataset>.h5"""
+    from memvae.data.prepare import prepare as prepared
+
+    entry = _json(arguments.spec, "--spec") if arguments.spec else _dataset_entry(arguments)
+    raw = Path(targets.raw_file(arguments.dataset, ""))
+    arrays, attributes = prepared(arguments.dataset, entry, raw)
+    output = arguments.output or targets.data_file(arguments.dataset)
+    _write(arguments, output, "dataset", arrays, attributes, [entry["file"]] if "file" in entry else [])
+
+
+def train(arguments: Arguments) -> None:
+    """train one run, or continue it"""
+    from memvae.data import dataset
+    from memvae.model import device as computing
+    from memvae.model import trained as models
+    from memvae.training import loop, state
+
+    spec = _spec(arguments)
+    output = Path(arguments.output or targets.model_file(_config(arguments), spec.run))
+    data = dataset.load(arguments.data or targets.data_file(spec.dataset))
+    device = computing.set_up()
+    material = loop.TrainingData(data.pixels("train"), data.test_binary, data.sha256)
+    trained = loop.train(spec, material, state.path_of(output), device)
+    models.save(output, trained, spec, data.sha256, device)
+    facts = {"device": _device_name(device), "epochs_earlier": trained.earlier}
+    store.write_run_json(output, arguments.started, [data.path], [output], **facts)
+
+
+def classifier(arguments: Arguments) -> None:
+    """train the classifier that reads completed images"""
+    from memvae.analyses.imputation import classifier as judge
+    from memvae.data import dataset
+    from memvae.model import device as computing
+
+    settings = _settings(arguments, "classifier", arguments.dataset)
+    data = dataset.load(arguments.data or targets.data_file(arguments.dataset))
+    arrays, attributes = judge.compute(data, settings, computing.set_up())
+    output = arguments.output or targets.classifier_file(_config(arguments), arguments.dataset)
+    _write(arguments, output, "classifier", arrays, attributes, [data.path])
+
+
+# ---- analyses --------------------------------------------------------------------------------------------------------
+def analyse(arguments: Arguments) -> None:
+    """compute an analysis of one run"""
+    analysis = _analysis(arguments)
+    if analysis.declared.of == "networks":
+        rows = _plan(arguments, analysis.name)["rows"]
+        arrays, attributes, inputs = analysis.part("compute").compute(rows), {"rows": rows, **store.provenance()}, []
+        output = arguments.output or targets.analysis_file(_config(arguments), "", analysis.name)
+    elif analysis.declared.of == "models":
+        raise InputError(f"{analysis.name}: found an analysis without a file of its own; ask for its tables or figures")
+    elif not arguments.run:
+        raise InputError(f"{analysis.name}: found no run, expected one; write `memvae {analysis.name} {RUN}`")
+    else:
+        arrays, attributes, inputs = _analysed(arguments, analysis)
+        output = arguments.output or targets.analysis_file(_config(arguments), arguments.run, analysis.name)
+    _write(arguments, output, f"analysis/{analysis.name}", arrays, attributes, inputs)
+
+
+def _analysed(arguments: Arguments, analysis: registry.Registered) -> tuple[dict[str, Any], dict[str, Any], list[Path]]:
+    """The arrays and attributes of an analysis of a run, and the files that it read."""
+    from memvae.analyses.job import Job
+    from memvae.data import dataset
+    from memvae.model import device as computing
+    from memvae.model import trained as models
+
+    device = computing.set_up()
+    path = Path(arguments.model or targets.model_file(_config(arguments), arguments.run))
+    loaded = models.load(path, device)
+    if analysis.declared.memory and not loaded.spec.network.has_memory:
+        raise InputError(
+            f"{analysis.name}: {path} has no memory, which this analysis is about; name models with slots in "
+            f"analyses.{analysis.name}.models"
+        )
+    data = dataset.load(arguments.data or targets.data_file(loaded.spec.dataset))
+    if data.sha256 != loaded.provenance["data_sha256"]:
+        raise InputError(
+            f"{data.path}: found sha256 {data.sha256[:12]}, expected that of the data {path} was trained on, "
+            f"{loaded.provenance['data_sha256'][:12]}; train again or restore the data"
+        )
+    inputs, settings = [path, data.path], _settings(arguments, analysis.name, loaded.spec.dataset)
+    judge = None
+    if "classifier" in analysis.declared.needs:
+        judge = Path(arguments.classifier or targets.classifier_file(_config(arguments), loaded.spec.dataset))
+        inputs.append(judge)
+    job = Job(loaded.model, loaded.spec, data, settings, device, judge)
+    arrays = analysis.part("compute").compute(job)
+    return arrays, {"settings": settings, **loaded.provenance, **job.attributes}, inputs
+
+
+# ---- tables, figures, scorecard, page, archive -----------------------------------------------------------------------
+def table(arguments: Arguments) -> None:
+    """render a table as csv, md and tex"""
+    _draw(arguments, arguments.name, "table")
+
+
+def figure(arguments: Arguments) -> None:
+    """render a figure as png and pdf"""
+    _draw(arguments, arguments.name, "figure")
+
+
+def scorecard(arguments: Arguments) -> None:
+    """put the authors' numbers beside ours"""
+    _draw(arguments, arguments.name, "scorecard")
+
+
+def measurements(arguments: Arguments) -> None:
+    """write every number of every analysis into one tidy file"""
+    _draw(arguments, targets.MEASUREMENTS, targets.MEASUREMENTS)
+
+
+def _draw(arguments: Arguments, name: str, kind: str) -> None:
+    from memvae.report import render
+
+    if not arguments.plan:
+        names = _names(arguments, kind)
+        if name not in names:
+            raise InputError(f"{kind}: found {name!r}, expected one of {', '.join(names)}")
+    target = _plan(arguments, name)["target"]
+    output = Path(arguments.output or targets.files(_config(arguments), kind, name)[0])
+    paper = None if kind == "figure" else Path(arguments.paper)
+    written = render.write(target, paper, output)
+    inputs = [*map(Path, targets.inputs_of(target)), *([paper] if paper else [])]
+    _record(arguments, inputs, written)
+
+
+def check(arguments: Arguments) -> None:
+    """fail when a number of the scorecard is outside its tolerance"""
+    from memvae.report import check as gate
+    from memvae.report.paper import read_paper
+
+    plan = _plan(arguments, targets.CHECK)
+    card = Path(arguments.scorecard or f"{_config(arguments).results}/scorecard.csv")
+    checked = gate.check(card, read_paper(arguments.paper), plan["scale"], plan["not_run"])
+    print("\n".join(checked.lines), flush=True)
+    if checked.failures:
+        raise InputError("\n".join(checked.failures))
+
+
+def page(arguments: Arguments) -> None:
+    """write the page of results: every table and figure beside the paper's claims"""
+    from memvae.report import page as results
+
+    output = Path(arguments.output or targets.PAGE)
+    alone = output.suffix == ".html"  # one file, for Snakemake's report
+    plan = _plan(arguments, targets.REPORT_PAGE if alone else "page")
+    spec, read, paper = plan["page"], [Path(path) for path in plan["inputs"]], Path(arguments.paper)
+    if not arguments.plan:
+        spec["command"] = f"memvae page --scale {spec['scale']} --output {output}"
+    results.write(spec, read, paper, output)
+    say(f"page: wrote {output}")
+    beside = [] if alone else [output.with_suffix("") / Path(path).name for path in spec["files"]]
+    _record(arguments, [*read, paper], [output, *beside])
+
+
+def archive(arguments: Arguments) -> None:
+    """put all that tables, figures and the scorecard are drawn from into one file"""
+    from memvae.report import archive as archives
+
+    plan = _plan(arguments, targets.ARCHIVE)
+    output = Path(arguments.output or f"{_config(arguments).results}/archive.zip")
+    paper = Path(arguments.paper)
+    archives.write(plan["scale"], plan["targets"], paper, output)
+    _record(arguments, [*map(Path, targets.inputs_of(*plan["targets"])), paper], [output])
+    say(f"archive: wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def redraw(arguments: Arguments) -> None:
+    """draw tables, figures and the scorecard from an archive, without torch"""
+    from memvae.report import archive as archives
+
+    output = Path(arguments.output)
+    manifest = archives.redraw(Path(arguments.archive), output)
+    ours = store.provenance()["code_version"]
+    if manifest.code_version != ours:
+        say(f"redraw: the archive was made by memvae {manifest.code_version}, this is {ours}: bytes may differ")
+    say(f"redraw: wrote {len(manifest.targets)} tables, figures and scorecards (scale={manifest.scale}) to {output}/")
+
+
+# ---- questions about a file, a target, a machine ---------------------------------------------------------------------
+def trace(arguments: Arguments) -> None:
+    """tell where a file comes from: all that it was made of, down to the raw files"""
+    from memvae.operations import trace as lineage
+
+    found = lineage.trace(arguments.path)
+    links = lineage.verify(found, lambda: _config(arguments).datasets) if arguments.verify else []
+    print(lineage.as_json(found, links) if arguments.json else lineage.as_tree(found, links), flush=True)
+    if broken := lineage.problems(links):
+        raise InputError("\n".join(broken))
+    if links:
+        say(f"trace: {len(links)} checksums hold")
+
+
+def cost(arguments: Arguments) -> None:
+    """say which jobs a target still needs here, roughly how long they take, and how much disk"""
+    from memvae.operations import forecast
+
+    def load(scale: str) -> configuration.Config:
+        return configuration.load(Path(arguments.config), {"scale": scale}, arguments.configfile)
+
+    options = ["--configfile", *map(str, arguments.configfile)] if arguments.configfile else []
+    options += ["--config", f"scale={arguments.scale}"] if arguments.scale else []
+    print(forecast.describe(_config(arguments), arguments.target, options, load))
+
+
+def doctor(arguments: Arguments) -> None:
+    """say what this machine has, what is missing, and what to do; exit code 2 when the demo cannot run"""
+    from memvae.operations import doctor as doctors
+
+    try:
+        config = _config(arguments)
+    except ImportError:
+        config = None
+    doctors.tell(config)
+
+
+# ---- what the subcommands share --------------------------------------------------------------------------------------
+RUN = "mnist-mem_vae-k1-s0"  # an example
+
+
+def _write(
+    arguments: Arguments, output: str | Path, kind: str, arrays: Any, attributes: Any, inputs: Sequence[str | Path]
+) -> None:
+    """An HDF5 file and its record."""
+    store.write(output, kind, arrays, attributes)
+    store.write_run_json(output, arguments.started, inputs, [output])
+    say(f"{arguments.command}: wrote {output}")
+
+
+def _record(arguments: Arguments, inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
+    """The record of tables or figures beside the first of them, since the files say nothing of their inputs."""
+    store.write_run_json(outputs[0], arguments.started, inputs, outputs, **store.provenance(names=store.DRAWING))
+
+
+def _config(arguments: Arguments) -> configuration.Config:
+    """The configuration of --config, --configfile and --scale."""
+    overrides = {"scale": arguments.scale} if arguments.scale else {}
+    return configuration.load(Path(arguments.config), overrides, arguments.configfile)
+
+
+def _dataset_entry(arguments: Arguments) -> dict[str, Any]:
+    """The configuration's entry of the data set; an unknown one is an InputError."""
+    datasets = _config(arguments).datasets
+    if arguments.dataset not in datasets:
+        raise InputError(f"dataset: found {arguments.dataset!r}, expected one of {', '.join(datasets)}")
+    entry: dict[str, Any] = datasets[arguments.dataset]
+    return entry
+
+
+def _analysis(arguments: Arguments) -> registry.Registered:
+    """The analysis of the subcommand: of the module that an option names, else of the configuration."""
+    if arguments.module or arguments.name in registry.shipped():
+        return registry.find(arguments.name, arguments.module or "")
+    known = _config(arguments).registered
+    if arguments.name not in known:
+        raise InputError(f"analysis: found {arguments.name!r}, expected one of {', '.join(known)}")
+    return known[arguments.name]
+
+
+def _spec(arguments: Arguments) -> RunSpec:
+    """The run's specification, from --spec or the configuration; another run's is an InputError."""
+    if not arguments.spec:
+        return _config(arguments).spec(arguments.run)
+    found = RunSpec.from_json(arguments.spec)
+    if found.run != arguments.run:
+        raise InputError(f"--spec: found the run {found.run!r}, expected {arguments.run!r}")
+    return found
+
+
+def _settings(arguments: Arguments, analysis: str, dataset: str) -> dict[str, Any]:
+    """The settings of an analysis, from --settings or the configuration."""
+    if not arguments.settings:
+        return targets.settings(_config(arguments), analysis, dataset)
+    found = _json(arguments.settings, "--settings")
+    if not isinstance(found, dict):
+        raise InputError(f"--settings: found {found!r}, expected a mapping; leave the option out")
+    return found
+
+
+def _names(arguments: Arguments, kind: str) -> list[str]:
+    """The targets of one kind that the configuration has."""
+    config = _config(arguments)
+    found: Mapping[str, list[str]] = {
+        "table": [*targets.tables(config), *targets.tables(config, extended=True)],
+        "figure": [*targets.figures(config)],
+        "scorecard": [*targets.SCORECARDS],
+    }
+    return found.get(kind, [kind])
+
+
+def _plan(arguments: Arguments, name: str) -> dict[str, Any]:
+    """What a target is made of: from the file that the workflow wrote, or from the configuration."""
+    if not arguments.plan:
+        return targets.plan(_config(arguments), name)
+    expected = "expected the file that snakemake writes when it starts; leave --plan out to use the configuration"
+    try:
+        found = json.loads(Path(arguments.plan).read_text())
+    except OSError as error:
+        raise InputError(f"{arguments.plan}: cannot be read ({error.strerror}), {expected}") from None
+    except ValueError as error:
+        raise InputError(f"{arguments.plan}: found no JSON ({error}), {expected}") from None
+    if not isinstance(found, dict) or not ({"target", "page", "rows", "scale"} & set(found)):
+        raise InputError(f"{arguments.plan}: found no plan of {name}, {expected}")
+    return found
+
+
+def _json(text: str, option: str) -> Any:
+    """The JSON in the value of an option; anything else is an InputError that names the option."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{option}: found no JSON ({error}); leave the option out to use the configuration") from None
+
+
+def _device_name(device: Any) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
