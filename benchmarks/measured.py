@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from memvae.errors import InputError
-from memvae.operations.resources import MEASURED, Job, read_benchmarks
+from memvae.operations.cost import MEASURED, Job, work_seconds
 from memvae.settings import config as configuration
+from memvae.settings import targets
 
 
 def main() -> int:
@@ -35,8 +36,21 @@ def main() -> int:
 
 
 def read(results: Path, overlays: list[Path], machine: str) -> list[Job]:
-    """The jobs of one scale. Raises InputError where there is no benchmark file."""
-    jobs = read_benchmarks(configuration.load(overrides={"scale": results.name}, extra=overlays), results, machine)
+    """The jobs of one scale, sorted by kind and name. Raises InputError where there is no benchmark file."""
+    config = configuration.load(overrides={"scale": results.name}, extra=overlays)
+    root, jobs = results.parent.parent, []
+    for path in sorted((results / "benchmarks").rglob("*.tsv")):
+        kind = path.relative_to(results / "benchmarks").parts[0].removesuffix(".tsv")
+        try:
+            estimate = round(work_seconds(config, kind, path.stem), 1)
+            with open(path, newline="") as file:
+                (row,) = csv.DictReader(file, delimiter="\t")
+            seconds, cpu_seconds, memory = (float(row[column]) for column in ("s", "cpu_time", "max_rss"))
+        except (InputError, KeyError, ValueError):  # another model, or a job too short to be measured (NA)
+            continue
+        files = [root / name for name in targets.files(config, kind, path.stem)]
+        disk = round(sum(file.stat().st_size for file in files if file.is_file()) / 1e6, 3)
+        jobs.append(Job(kind, path.stem, config.scale, seconds, cpu_seconds, memory, estimate, disk, machine))
     if not jobs:
         raise InputError(f"{results}/benchmarks: found no benchmark file; expected those of a finished workflow")
     return jobs

@@ -84,7 +84,8 @@ def analyse(arguments: Arguments) -> None:
     analysis = _analysis(arguments)
     if analysis.declared.of == "networks":
         rows = _plan(arguments, analysis.name)["rows"]
-        arrays, attributes, inputs = analysis.part("compute").compute(rows), {"rows": rows, **store.provenance()}, []
+        arrays, inputs = analysis.part("compute").compute(rows), list[Path]()
+        attributes = {"rows": rows, **store.provenance()}
         output = arguments.output or targets.analysis_file(_config(arguments), "", analysis.name)
     elif analysis.declared.of == "models":
         raise InputError(f"{analysis.name}: found an analysis without a file of its own; ask for its tables or figures")
@@ -209,7 +210,8 @@ def redraw(arguments: Arguments) -> None:
     from memvae.report import archive as archives
 
     output = Path(arguments.output)
-    manifest = archives.redraw(Path(arguments.archive), output)
+    own = {one.reference for one in _config(arguments).registered.values()} if arguments.configfile else set()
+    manifest = archives.redraw(Path(arguments.archive), output, own)
     ours = store.provenance()["code_version"]
     if manifest.code_version != ours:
         say(f"redraw: the archive was made by memvae {manifest.code_version}, this is {ours}: bytes may differ")
@@ -232,14 +234,11 @@ def trace(arguments: Arguments) -> None:
 
 def cost(arguments: Arguments) -> None:
     """say which jobs a target still needs here, roughly how long they take, and how much disk"""
-    from memvae.operations import forecast
-
-    def load(scale: str) -> configuration.Config:
-        return configuration.load(Path(arguments.config), {"scale": scale}, arguments.configfile)
+    from memvae.operations.cost import describe
 
     options = ["--configfile", *map(str, arguments.configfile)] if arguments.configfile else []
     options += ["--config", f"scale={arguments.scale}"] if arguments.scale else []
-    print(forecast.describe(_config(arguments), arguments.target, options, load))
+    print(describe(_config(arguments), arguments.target, options))
 
 
 def doctor(arguments: Arguments) -> None:

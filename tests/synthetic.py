@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from memvae.files import store
+from memvae.report import render
 
 CLASSES, SLOTS, IMAGES, SHOWN = 10, (7, 4), 40, 64
 SIDE = (8, 6)  # rows, columns
@@ -19,6 +20,17 @@ def layout(*rows: dict[str, Any], scale: str = "paper", note: str = "") -> dict[
     if scale != "paper" and not note:
         note = f"scale={scale}: a short test; not the paper's schedule"
     return {"scale": scale, "note": note, "rows": list(rows)}
+
+
+def draw(
+    kind: str, name: str, parts: dict[str, tuple[dict[str, Any], list[Path]]], paper: Path | None, output: Path
+) -> list[Path]:
+    """Draws a target. parts: analysis -> its layout and its files."""
+    listed = [
+        {"analysis": analysis, "module": "", "layout": rows, "inputs": [str(file) for file in files]}
+        for analysis, (rows, files) in parts.items()
+    ]
+    return render.write({"kind": kind, "name": name, "parts": listed}, paper, output)
 
 
 def row(model: str, k: int = 1, seeds: int = 1, dataset: str = "mnist", here: str | None = None) -> dict[str, Any]:

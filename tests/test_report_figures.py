@@ -11,11 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from memvae.analyses.curves.show import CURVES, NAMED
+from memvae.analyses.slots.show import slot_images
 from memvae.errors import InputError
 from memvae.files import store
-from memvae.report import figures, style
+from memvae.report import style
 
-NAMES = ("fig6", "fig7", "fig8", "training")
+ANALYSIS_OF = {"fig6": "generation", "fig7": "slots", "fig8": "imputation", "training": "curves"}
+NAMES = list(ANALYSIS_OF)
+
+
+def write(name: str, layout: dict, files: list[Path], output: Path) -> None:
+    synthetic.draw("figure", name, {ANALYSIS_OF[name]: (layout, files)}, None, output)
 
 
 def inputs(folder: Path, name: str, scale: str = "paper") -> tuple[dict, list[Path]]:
@@ -54,7 +61,7 @@ def texts(figure: Figure) -> list[str]:
 def test_same_inputs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
     layout, files = inputs(tmp_path, name)
     for place in ("a", "b"):
-        figures.write(name, layout, files, tmp_path / place / f"{name}.png")
+        write(name, layout, files, tmp_path / place / f"{name}.png")
     for suffix in (".png", ".pdf"):
         first, second = ((tmp_path / place / name).with_suffix(suffix).read_bytes() for place in ("a", "b"))
         assert first == second
@@ -67,7 +74,7 @@ def test_data_and_epochs_are_printed_always_and_the_scale_below_the_papers(
 ) -> None:
     for scale in ("demo", "paper"):
         layout, files = inputs(tmp_path / scale, name, scale)
-        figures.write(name, layout, files, tmp_path / "figure.png")
+        write(name, layout, files, tmp_path / "figure.png")
     below, at_paper = (" ".join(" ".join(texts(figure)).split()) for figure in drawn)
     assert "scale=demo: a short test" in below and "digits 8x8 (12 epochs)" in below
     assert "scale=" not in at_paper and "(12 epochs)" in at_paper
@@ -75,7 +82,7 @@ def test_data_and_epochs_are_printed_always_and_the_scale_below_the_papers(
 
 def test_figure6_shows_every_draw_in_its_row(tmp_path: Path, drawn: list[Figure]) -> None:
     layout, files = inputs(tmp_path, "fig6")
-    figures.write("fig6", layout, files, tmp_path / "fig6.png")
+    write("fig6", layout, files, tmp_path / "fig6.png")
     images = store.read(files[0], "analysis/generation").arrays["images"]
     axes = drawn[0].axes
     assert [len(row.images) for row in axes] == [20, 20, 20]
@@ -90,7 +97,7 @@ def test_figure6_shows_every_draw_in_its_row(tmp_path: Path, drawn: list[Figure]
 
 def test_figure7_shows_the_preferred_slots_with_their_values(tmp_path: Path, drawn: list[Figure]) -> None:
     layout, files = inputs(tmp_path, "fig7")
-    figures.write("fig7", layout, files, tmp_path / "fig7.png")
+    write("fig7", layout, files, tmp_path / "fig7.png")
     arrays = store.read(files[0], "analysis/slots").arrays
     for rank, axes in enumerate(drawn[0].axes):
         shown = [np.asarray(image.get_array()).ravel() for image in axes.images]
@@ -108,7 +115,7 @@ def test_figure8_marks_what_the_competitor_alone_got_right(tmp_path: Path, drawn
     rows = [synthetic.row("vae"), synthetic.row("mem_vae")]
     runs = [row["runs"][0] for row in rows]
     files = [synthetic.imputation(tmp_path, run, right) for run, right in zip(runs, (vae, mem), strict=True)]
-    figures.write("fig8", synthetic.layout(*rows), files, tmp_path / "fig8.png")
+    write("fig8", synthetic.layout(*rows), files, tmp_path / "fig8.png")
     panels = drawn[0].axes
     marked = [
         sorted(8 * int(box.get_y()) + int(box.get_x()) for box in axes.patches if isinstance(box, Rectangle))
@@ -122,7 +129,7 @@ def test_figure8_marks_what_the_competitor_alone_got_right(tmp_path: Path, drawn
 
 def test_figure8_mosaic_keeps_images_in_reading_order(tmp_path: Path, drawn: list[Figure]) -> None:
     layout, files = inputs(tmp_path, "fig8")
-    figures.write("fig8", layout, files, tmp_path / "fig8.png")
+    write("fig8", layout, files, tmp_path / "fig8.png")
     picture = np.asarray(drawn[0].axes[0].images[0].get_array())
     rows, columns = synthetic.SIDE
     truth = store.read(files[0], "analysis/imputation").arrays["truth"]
@@ -134,18 +141,18 @@ def test_figure8_mosaic_keeps_images_in_reading_order(tmp_path: Path, drawn: lis
 def test_figure8_needs_two_models_of_the_same_images(tmp_path: Path) -> None:
     layout, files = inputs(tmp_path, "fig8")
     with pytest.raises(InputError, match="expected two"):
-        figures.write("fig8", {**layout, "rows": layout["rows"][:1]}, files[:1], tmp_path / "fig8.png")
+        write("fig8", {**layout, "rows": layout["rows"][:1]}, files[:1], tmp_path / "fig8.png")
     run = layout["rows"][1]["runs"][0]
     files[1] = synthetic.imputation(tmp_path, run, np.ones(80, bool))
     with pytest.raises(InputError, match="labels differ"):
-        figures.write("fig8", layout, files, tmp_path / "fig8.png")
+        write("fig8", layout, files, tmp_path / "fig8.png")
 
 
 def test_training_has_a_panel_per_data_set_and_lines_per_run(tmp_path: Path, drawn: list[Figure]) -> None:
     rows = [synthetic.row("vae", seeds=2), synthetic.row("mem_vae", k=5), synthetic.row("vae", dataset="ocr_letters")]
     runs = [run for row in rows for run in row["runs"]]
     files = [synthetic.model(tmp_path, run, level=-90.0 - place) for place, run in enumerate(runs)]
-    figures.write("training", synthetic.layout(*rows), files, tmp_path / "training.png")
+    write("training", synthetic.layout(*rows), files, tmp_path / "training.png")
     panels = drawn[0].axes
     assert [axes.get_title() for axes in panels] == ["MNIST", "OCR-letters"]
     assert [len(axes.lines) for axes in panels] == [6, 2]  # test and training images of each run
@@ -159,9 +166,9 @@ def test_training_has_a_panel_per_data_set_and_lines_per_run(tmp_path: Path, dra
 def test_training_of_many_seeds_shows_their_mean_and_a_band_of_one_standard_deviation(
     tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    row = synthetic.row("vae", seeds=figures.CURVES + 1)
+    row = synthetic.row("vae", seeds=CURVES + 1)
     files = [synthetic.model(tmp_path, run, -90 - seed) for seed, run in enumerate(row["runs"])]
-    figures.write("training", synthetic.layout(row), files, tmp_path / "training.png")
+    write("training", synthetic.layout(row), files, tmp_path / "training.png")
     (axes,) = drawn[0].axes
     curves = np.stack([store.read(file, "model").arrays["curves/test_bound"] for file in files])
     assert len(axes.lines) == 2  # test and training images
@@ -172,25 +179,25 @@ def test_training_of_many_seeds_shows_their_mean_and_a_band_of_one_standard_devi
 
 
 def test_training_of_many_models_names_those_with_the_highest_last_bound(tmp_path: Path, drawn: list[Figure]) -> None:
-    rows = [synthetic.row("mem_vae", k=k) for k in range(1, figures.NAMED + 2)]
+    rows = [synthetic.row("mem_vae", k=k) for k in range(1, NAMED + 2)]
     files = [synthetic.model(tmp_path, row["runs"][0], -90 + row["k"]) for row in rows]
-    figures.write("training", synthetic.layout(*rows), files, tmp_path / "training.png")
+    write("training", synthetic.layout(*rows), files, tmp_path / "training.png")
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    best = [f"MEM-VAE, K = {k}" for k in range(figures.NAMED + 2 - len(style.COLOURS), figures.NAMED + 2)]
+    best = [f"MEM-VAE, K = {k}" for k in range(NAMED + 2 - len(style.COLOURS), NAMED + 2)]
     assert labels == [*best, "test images", "training images", "others, test images"]
     assert any("the other 8 models" in text for text in texts(drawn[0]))
 
 
 def test_seeds_with_other_epochs_are_not_averaged(tmp_path: Path) -> None:
-    row = synthetic.row("vae", seeds=figures.CURVES + 1)
+    row = synthetic.row("vae", seeds=CURVES + 1)
     files = [synthetic.model(tmp_path, run, epochs=44 if seed == 3 else 40) for seed, run in enumerate(row["runs"])]
     with pytest.raises(InputError, match=f"{row['runs'][3]}.*other epochs"):
-        figures.write("training", synthetic.layout(row), files, tmp_path / "training.png")
+        write("training", synthetic.layout(row), files, tmp_path / "training.png")
 
 
 def test_training_tells_models_apart_without_colour(tmp_path: Path, drawn: list[Figure]) -> None:
     layout, files = inputs(tmp_path, "training")
-    figures.write("training", layout, files, tmp_path / "training.png")
+    write("training", layout, files, tmp_path / "training.png")
     lines = drawn[0].axes[0].lines
     looks = {(line.get_marker(), line.get_linestyle(), line.get_markerfacecolor() == "white") for line in lines}
     assert len(looks) == len(lines)
@@ -199,7 +206,7 @@ def test_training_tells_models_apart_without_colour(tmp_path: Path, drawn: list[
 @pytest.mark.parametrize("shape", [(28, 28), (16, 8), (28, 20)])
 def test_slot_images_keep_their_proportions(shape: tuple[int, int]) -> None:
     with style.paper():
-        figure = figures.slot_images(np.zeros((3, 5, shape[0] * shape[1])), np.zeros((3, 5)), range(5), shape)
+        figure = slot_images(np.zeros((3, 5, shape[0] * shape[1])), np.zeros((3, 5)), range(5), shape)
     axes = figure.axes[0]
     wide, tall = figure.get_size_inches()
     box = axes.get_position()
@@ -211,7 +218,7 @@ def test_slot_images_keep_their_proportions(shape: tuple[int, int]) -> None:
 
 def test_figures_are_as_wide_as_the_paper(tmp_path: Path) -> None:
     layout, files = inputs(tmp_path, "fig6")
-    figures.write("fig6", layout, files, tmp_path / "fig6.png")
+    write("fig6", layout, files, tmp_path / "fig6.png")
     with Image.open(tmp_path / "fig6.png") as picture:
         assert picture.width == round(6.75 * 300)
         assert "Software" not in picture.info
@@ -219,7 +226,7 @@ def test_figures_are_as_wide_as_the_paper(tmp_path: Path) -> None:
 
 def test_pdf_embeds_its_fonts_and_no_time(tmp_path: Path) -> None:
     layout, files = inputs(tmp_path, "fig6")
-    figures.write("fig6", layout, files, tmp_path / "fig6.png")
+    write("fig6", layout, files, tmp_path / "fig6.png")
     content = (tmp_path / "fig6.pdf").read_bytes()
     assert b"/FontFile2" in content and b"/Type3" not in content
     assert b"CreationDate" not in content
@@ -228,27 +235,23 @@ def test_pdf_embeds_its_fonts_and_no_time(tmp_path: Path) -> None:
 def test_missing_and_damaged_inputs_are_refused(tmp_path: Path) -> None:
     layout, files = inputs(tmp_path, "fig6")
     with pytest.raises(InputError, match="not found"):
-        figures.write("fig6", layout, [tmp_path / "none.h5"], tmp_path / "fig6.png")
+        write("fig6", layout, [tmp_path / "none.h5"], tmp_path / "fig6.png")
     files[0].write_bytes(files[0].read_bytes()[:-100])
     with pytest.raises(InputError, match="damaged"):
-        figures.write("fig6", layout, files, tmp_path / "fig6.png")
+        write("fig6", layout, files, tmp_path / "fig6.png")
     assert not (tmp_path / "fig6.png").exists()
-
-
-def test_unknown_figure_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found 'fig9', expected one of fig6, fig7, fig8, training"):
-        figures.write("fig9", synthetic.layout(), [], tmp_path / "fig9.png")
 
 
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     layout = synthetic.layout(synthetic.row("mem_vae", seeds=0), scale="demo")
     with pytest.raises(InputError, match="nothing to draw"):
-        figures.write("fig6", layout, [], tmp_path / "fig6.png")
+        write("fig6", layout, [], tmp_path / "fig6.png")
 
 
-def test_report_imports_no_torch() -> None:
+def test_what_draws_imports_no_torch() -> None:
     code = (
-        "import sys; import memvae.report.tables, memvae.report.figures, memvae.report.scorecard; "
+        "import sys; from memvae.settings import registry; from memvae.report import page, render; "
+        "[registry.find(name).part('show') for name in registry.shipped()]; "
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,12 +9,16 @@ import pandas as pd
 import pytest
 import synthetic
 
-from memvae.analyses.slots import claims as slot_claims
+from memvae.analyses.detail.show import local_detail
+from memvae.analyses.imputation.show import infers_better
+from memvae.analyses.likelihood.show import GAP_SEED_SD, SEED_SD, between, memory_gains, no_overfitting
+from memvae.analyses.probing.show import features_no_worse
+from memvae.analyses.slots.show import meaningless_slots, similar_classes
 from memvae.errors import InputError
-from memvae.report import claims, page
-from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Material
-from memvae.report.layout import Files, Layout
+from memvae.report import page, render
+from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY
 from memvae.report.paper import read_paper
+from memvae.report.view import View
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = ROOT / "config/paper.yaml"
@@ -22,10 +26,15 @@ NOISE = np.random.default_rng(0).normal(size=400)  # nats, over images
 MODELS = ("vae", "large_vae", "mem_vae", "vis_mem_vae")
 
 
-def material(files: list[Path], seeds: int = 1) -> Material:
+memory_gain = memory_gains("mem_vae", "vae", "title")
+overfits = no_overfitting("title")
+
+
+def view(analysis: str, files: list[Path], seeds: int = 1) -> View:
     rows = [synthetic.row(model, seeds=seeds) for model in MODELS]
-    layout = Layout.from_dict(synthetic.layout(*rows))
-    return Material(layout, Files(files, "analysis"), read_paper(PAPER))
+    made = [row for row in rows if any(row["runs"][0] in str(file) for file in files)]
+    part = {"analysis": analysis, "module": "", "layout": synthetic.layout(*made), "inputs": files}
+    return render.view(part, read_paper(PAPER))
 
 
 def likelihoods(folder: Path, seeds: int = 1, **means: float) -> list[Path]:
@@ -40,7 +49,7 @@ def likelihoods(folder: Path, seeds: int = 1, **means: float) -> list[Path]:
 @pytest.mark.parametrize(("gain", "verdict"), [(1.2, HOLDS), (0.3, OPEN), (-0.3, OPEN), (-1.2, FAILS)])
 def test_a_gain_is_judged_against_images_and_the_chance_of_training(tmp_path: Path, gain: float, verdict: str) -> None:
     files = likelihoods(tmp_path, vae=-86.0, mem_vae=-86.0 + gain)
-    found = claims.memory_gain(material(files), "mem_vae", "vae", "title")
+    found = memory_gain(view("likelihood", files))
     assert found and found.verdict == verdict
     assert found.paper == "+1.26 nats (A, R)" and found.ours == f"{gain:+.2f} ± 0.21 nats"  # sqrt(2) times 0.15
 
@@ -48,18 +57,18 @@ def test_a_gain_is_judged_against_images_and_the_chance_of_training(tmp_path: Pa
 @pytest.mark.parametrize(("seeds", "verdict"), [(2, OPEN), (5, HOLDS)])
 def test_few_seeds_that_agree_settle_nothing_by_luck(tmp_path: Path, seeds: int, verdict: str) -> None:
     files = likelihoods(tmp_path, seeds=seeds, vae=-86.0, mem_vae=-85.8)
-    found = claims.memory_gain(material(files, seeds=seeds), "mem_vae", "vae", "title")
+    found = memory_gain(view("likelihood", files, seeds))
     assert found and found.verdict == verdict
 
 
 def test_the_spread_that_would_undo_a_gain_is_named(tmp_path: Path) -> None:
-    found = claims.memory_gain(material(likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0)), "mem_vae", "vae", "title")
+    found = memory_gain(view("likelihood", likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0)))
     assert found and "above 0.35 nats" in found.text  # 1 / 2 / sqrt(2)
 
 
 @pytest.mark.parametrize(("middle", "verdict"), [(-85.5, HOLDS), (-85.9, PARTLY), (-87.0, FAILS)])
 def test_between_needs_both_gaps(tmp_path: Path, middle: float, verdict: str) -> None:
-    found = claims.between(material(likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0, vis_mem_vae=middle)))
+    found = between(view("likelihood", likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0, vis_mem_vae=middle)))
     assert found and found.verdict == verdict
 
 
@@ -76,10 +85,10 @@ def test_between_needs_both_gaps(tmp_path: Path, middle: float, verdict: str) ->
 def test_overfitting_is_an_extra_gap_beside_the_gain_and_noise_is_no_proof(
     tmp_path: Path, gain: float, extra: float, noise: float, verdict: str
 ) -> None:
-    data = material(likelihoods(tmp_path, vae=-86.0, mem_vae=-86.0 + gain))
-    for file in data.of("likelihood", "mem_vae"):
+    data = view("likelihood", likelihoods(tmp_path, vae=-86.0, mem_vae=-86.0 + gain))
+    for file in data.of(data.row("mem_vae")):
         file.array("train/bound")[:] += extra + noise * np.array([1, -1, 1, -1, 1, -1])
-    found = claims.no_overfitting(data, "title", "mnist")
+    found = overfits(data)
     assert found and found.verdict == verdict and f"{extra:+.2f}" in found.ours
 
 
@@ -87,19 +96,18 @@ def test_five_seeds_tell_the_spread_of_a_gap_themselves(tmp_path: Path) -> None:
     """With one seed 0.14 nats are taken: 0.4 beside a margin of 0.25 settles nothing then."""
     for seeds, verdict in ((1, OPEN), (5, FAILS)):
         folder = tmp_path / str(seeds)
-        data = material(likelihoods(folder, seeds, vae=-86.0, mem_vae=-85.0), seeds)
-        for file in data.of("likelihood", "mem_vae"):
+        data = view("likelihood", likelihoods(folder, seeds, vae=-86.0, mem_vae=-85.0), seeds)
+        for file in data.of(data.row("mem_vae")):
             file.array("train/bound")[:] += 0.4
-        found = claims.no_overfitting(data, "title", "mnist")
+        found = overfits(data)
         assert found and found.verdict == verdict
 
 
 def test_a_claim_about_a_model_that_was_not_run_is_left_out(tmp_path: Path) -> None:
-    data = material(likelihoods(tmp_path, vae=-86.0))
-    assert claims.memory_gain(data, "mem_vae", "vae", "title") is None
-    assert claims.between(data) is None and claims.no_overfitting(data, "title", "mnist") is None
-    assert slot_claims.similar_classes(data) is None and slot_claims.meaningless_slots(data) is None
-    assert claims.imputation(data) is None and claims.probing(data) is None and claims.local_detail(data) is None
+    data = view("likelihood", likelihoods(tmp_path, vae=-86.0))
+    assert memory_gain(data) is None and between(data) is None and overfits(data) is None
+    file = synthetic.probing(tmp_path, "mnist-vae-k1-s0", 390, 390)
+    assert features_no_worse(view("probing", [file])) is None
 
 
 def preferences(groups: list[str]) -> np.ndarray:
@@ -123,7 +131,7 @@ def test_shared_slots_are_compared_with_the_pairs_of_the_authors(
     tmp_path: Path, groups: list[str], verdict: str
 ) -> None:
     file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": preferences(groups)})
-    found = slot_claims.similar_classes(material([file]))
+    found = similar_classes(view("slots", [file]))
     assert found and found.verdict == verdict
 
 
@@ -138,7 +146,7 @@ def test_meaning_is_the_share_of_the_class_in_a_slots_image(tmp_path: Path, stre
     part = {"as preferred": (1.0, 0.5, 0.1), "all alike": (0.5, 0.5, 0.5), "reversed": (0.1, 0.5, 1.0)}[strength]
     images = np.stack([0.5 + part[place] * (means[label] - 0.5) for label in range(10) for place in range(3)])
     file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": values}, images=images, class_means=means)
-    found = slot_claims.meaningless_slots(material([file]))
+    found = meaningless_slots(view("slots", [file]))
     assert found and found.verdict == verdict
 
 
@@ -148,7 +156,7 @@ def test_a_flat_slot_has_no_meaning_however_much_it_is_preferred(tmp_path: Path)
     file = synthetic.slots(
         tmp_path, "mnist-vis_mem_vae-k1-s0", {"layer0": preferences(["0123456789"])}, images=images, class_means=means
     )
-    found = slot_claims.meaningless_slots(material([file]))
+    found = meaningless_slots(view("slots", [file]))
     assert found and found.verdict == OPEN and "meaning 0.00 of" in found.ours
 
 
@@ -159,13 +167,13 @@ def test_detail_is_lost_when_the_pattern_is_kept_and_detail_is_not(
     tmp_path: Path, low: float, high: float, verdict: str
 ) -> None:
     """`low` and `high`: the share of the energy that is kept in either band, and the coherence with what was there."""
-    found = material([synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")])
-    (file,) = found.of("detail", "mem_vae")
+    found = view("detail", [synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")])
+    (file,) = found.of(found.row("mem_vae"))
     for band, share in (("low", low), ("high", high)):
         full = file.array(f"{band}/full")
         file.array(f"{band}/both")[:] = share * full
         file.array(f"cross_{band}/both")[:] = share * np.sqrt(share) * full
-    claim = claims.local_detail(found)
+    claim = local_detail(found)
     assert claim and claim.verdict == verdict and claim.numbers["coherence_low"] == pytest.approx(low)
 
 
@@ -176,7 +184,7 @@ def test_imputation_is_judged_by_the_digits_recovered(tmp_path: Path, right: int
         synthetic.imputation(tmp_path, f"mnist-{model}-k1-s0", order < 40 * share)
         for model, share in (("vae", 50), ("mem_vae", right))
     ]
-    found = claims.imputation(material(files))
+    found = infers_better(view("imputation", files))
     assert found and found.verdict == verdict and f"{right - 50:+.1f} ±" in found.ours
 
 
@@ -188,7 +196,7 @@ def test_features_are_no_worse_when_a_loss_beyond_the_margin_is_ruled_out(
         synthetic.probing(tmp_path, f"mnist-{model}-k1-s0", count, count, images=400)
         for model, count in (("vae", 390), ("mem_vae", right))
     ]
-    found = claims.probing(material(files))
+    found = features_no_worse(view("probing", files))
     assert found and found.verdict == verdict and found.paper == "+0.13 points (A)"
 
 
@@ -197,8 +205,8 @@ def test_the_spreads_taken_for_one_seed_are_what_was_measured() -> None:
     table = pd.read_csv(ROOT / "docs/results/precision_training.csv")
     models = table[(table["seed"] == "std") & table["model"].isin(["vae", "mem_vae"])]
     for columns, least, most, taken in (
-        (["float32", "bf16"], 0.11, 0.16, claims.SEED_SD),
-        (["train minus test, float32", "train minus test, bf16"], 0.06, 0.10, claims.GAP_SEED_SD),
+        (["float32", "bf16"], 0.11, 0.16, SEED_SD),
+        (["train minus test, float32", "train minus test, bf16"], 0.06, 0.10, GAP_SEED_SD),
     ):
         measured = models[columns].to_numpy().ravel()
         assert (round(measured.min(), 2), round(measured.max(), 2)) == (least, most)
@@ -206,13 +214,21 @@ def test_the_spreads_taken_for_one_seed_are_what_was_measured() -> None:
 
 
 # ---- the page itself -------------------------------------------------------------------------------------------------
-def spec(**changes: Any) -> dict[str, Any]:
-    rows = [synthetic.row(model) for model in ("vae", "mem_vae")]
+def spec(files: list[Path], here: str | None = None, **changes: Any) -> dict[str, Any]:
+    rows = [synthetic.row(model, here=here) for model in ("vae", "mem_vae")]
+    layout = synthetic.layout(*rows, scale="short")
+    inputs = {"likelihood": [file for file in files if file.name == "likelihood.h5"]}
+    inputs["curves"] = [file for file in files if file.parent.name == "models"]
     return {
-        "layout": synthetic.layout(*rows, scale="short"),
+        "scale": "short",
         "title": "a short test",
         "seeds": [0],
         "command": "snakemake docs/results.md",
+        "parts": [
+            {"analysis": name, "module": "", "layout": layout, "inputs": [str(path) for path in paths]}
+            for name, paths in inputs.items()
+            if paths
+        ],
         "not_run": {"mnist-vae-k50": {"reason": "too long", "hours": 12.3}},
         **changes,
     }
@@ -220,45 +236,38 @@ def spec(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> list[Path]:
-    models = [synthetic.model(tmp_path, f"mnist-{name}-k1-s0") for name in ("vae", "mem_vae")]
-    for path in models:  # as the workflow lays them out
-        target = tmp_path / "models" / f"{path.parent.name}.h5"
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
+    models = []
+    for name in ("vae", "mem_vae"):
+        path = synthetic.model(tmp_path, f"mnist-{name}-k1-s0")
+        models.append(tmp_path / "models" / f"{path.parent.name}.h5")  # as the workflow lays them out
+        models[-1].parent.mkdir(exist_ok=True)
+        path.rename(models[-1])
     record = {"seconds": 120.0, "finished": "2026-01-01T00:00:00Z", "processor": "a processor, 2 cores"}
     (tmp_path / "models/mnist-vae-k1-s0.h5.run.json").write_text(json.dumps(record))
     written = [tmp_path / name for name in ("likelihood.md", "likelihood.csv", "scorecard.md", "fig6.png")]
     for path in written:
         path.write_text(f"# {path.name}\n\ncontent\n")
-    return [*likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0), *sorted((tmp_path / "models").glob("*.h5")), *written]
+    return [*(path for path in likelihoods(tmp_path, vae=-86.0, mem_vae=-85.0)), *models, *written]
 
 
 def test_the_page_shows_claims_files_provenance_and_what_was_not_run(tmp_path: Path, inputs: list[Path]) -> None:
     output = tmp_path / "docs/results.md"
-    page.write(spec(), inputs, PAPER, output)
+    page.write(spec(inputs), inputs, PAPER, output)
     text = output.read_text()
-    assert "| Memory raises the log-likelihood | **holds** | +1.26 nats (A, R)" in " ".join(text.split())
+    assert "| Memory raises the log-likelihood | holds | +1.26 nats (A, R)" in " ".join(text.split())
     assert "**likelihood.md**" in text and "mnist-vae-k50" in text and "too long" in text
     assert "a processor, 2 cores" in text and "One seed (0)" in text
-    assert sorted(path.name for path in (tmp_path / "docs/results").iterdir()) == [
-        "claims.csv",
-        "curves.csv",
-        "fig6.png",
-        "likelihood.csv",
-        "provenance.csv",
-    ]
-    assert (
-        "Memory raises the log-likelihood,holds,difference,1.0\n" in (tmp_path / "docs/results/claims.csv").read_text()
-    )
+    names = ["claims.csv", "curves.csv", "fig6.png", "likelihood.csv", "provenance.csv"]
+    assert sorted(path.name for path in (tmp_path / "docs/results").iterdir()) == names
+    numbers = (tmp_path / "docs/results/claims.csv").read_text()
+    assert "Memory raises the log-likelihood,holds,difference,1.0\n" in numbers
     assert "mnist-mem_vae-k1-s0" in (tmp_path / "docs/results/provenance.csv").read_text()
 
 
 def test_the_same_files_give_the_same_page(tmp_path: Path, inputs: list[Path]) -> None:
-    texts = []
     for name in ("a", "b"):
-        page.write(spec(), inputs, PAPER, tmp_path / name / "results.md")
-        texts.append((tmp_path / name / "results.md").read_text())
-    assert texts[0] == texts[1]
+        page.write(spec(inputs), inputs, PAPER, tmp_path / name / "results.md")
+    assert (tmp_path / "a/results.md").read_text() == (tmp_path / "b/results.md").read_text()
 
 
 def test_another_data_set_in_mnists_place_says_nothing_about_the_paper(tmp_path: Path) -> None:
@@ -266,13 +275,11 @@ def test_another_data_set_in_mnists_place_says_nothing_about_the_paper(tmp_path:
     files = [synthetic.likelihood(tmp_path, run, NOISE + level) for run, level in zip(runs, (-86, -85), strict=True)]
     scorecard = tmp_path / "scorecard.md"
     scorecard.write_text("# scorecard\n")
-    rows = [synthetic.row(model, here="digits") for model in ("vae", "mem_vae")]
-    layout = synthetic.layout(*rows, scale="demo")
-    page.write(spec(layout=layout), [*files, scorecard], PAPER, tmp_path / "docs/results.md")
+    page.write(spec(files, here="digits"), [*files, scorecard], PAPER, tmp_path / "docs/results.md")
     text = (tmp_path / "docs/results.md").read_text()
     assert "**Memory raises the log-likelihood: no verdict.**" in text and "nothing is said about the paper" in text
 
 
 def test_a_missing_input_is_named(tmp_path: Path, inputs: list[Path]) -> None:
     with pytest.raises(InputError, match=r"fig7\.png: not found"):
-        page.write(spec(), [*inputs, tmp_path / "fig7.png"], PAPER, tmp_path / "docs/results.md")
+        page.write(spec(inputs), [*inputs, tmp_path / "fig7.png"], PAPER, tmp_path / "results.md")

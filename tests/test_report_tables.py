@@ -9,19 +9,27 @@ import pandas as pd
 import pytest
 import synthetic
 
-from memvae.analyses.detail import table as detail_table
+import memvae
+from memvae.analyses.imputation.show import noise_title
 from memvae.errors import InputError
-from memvae.files import store
-from memvae.report import render, tables
+from memvae.report import table
 from memvae.report.layout import Layout
+from memvae.settings import registry
 
 PAPER = Path(__file__).resolve().parents[1] / "config/paper.yaml"
+
+
+ANALYSIS_OF = {
+    name: path.parent.name
+    for path in (Path(memvae.__file__).parent / "analyses").glob("*/__init__.py")
+    for name in registry.find(path.parent.name).declared.tables
+}
 
 
 def make(name: str, layout: dict[str, Any], files: list[Path], folder: Path) -> pd.DataFrame:
     """Writes a table and reads its .csv back, text where it is no number."""
     output = folder / "tables" / f"{name}.csv"
-    tables.write(name, layout, files, PAPER, output)
+    synthetic.draw("table", name, {ANALYSIS_OF[name]: (layout, files)}, PAPER, output)
     return pd.read_csv(output, dtype=object, keep_default_na=False)
 
 
@@ -93,7 +101,7 @@ def test_likelihood_with_more_samples_names_their_number(tmp_path: Path) -> None
     row = synthetic.row("vae", dataset="ocr_letters")
     line = record(make("likelihood", synthetic.layout(row), [file], tmp_path), row="ocr_letters-vae-k1")
     assert (line["log_likelihood_more"], line["samples_more"], line["paper"]) == ("-29.5", "100000", "")
-    assert "-29.50 (K = 100,000)" in (tmp_path / "tables/likelihood.md").read_text()
+    assert "-29.50 |" in (tmp_path / "tables/likelihood.md").read_text()
 
 
 def test_gap_is_paired_over_the_same_images(tmp_path: Path) -> None:
@@ -156,7 +164,7 @@ def test_the_papers_numbers_beside_other_data_are_called_so(tmp_path: Path) -> N
     make("likelihood", layout, files, tmp_path)
     for suffix in ("md", "tex"):
         text = (tmp_path / f"tables/likelihood.{suffix}").read_text()
-        assert "numbers are for MNIST; here they stand beside digits 8x8" in text
+        assert "numbers are for MNIST; ours are for digits 8x8" in text
 
 
 def test_row_without_runs_reads_not_run(tmp_path: Path) -> None:
@@ -175,137 +183,6 @@ def test_no_difference_to_the_paper_on_other_data(tmp_path: Path) -> None:
     layout = synthetic.layout(synthetic.row("vae", here="digits"), scale="demo")
     line = record(make("likelihood", layout, files, tmp_path), row="mnist-vae-k1")
     assert (line["paper"], line["difference"], line["data"]) == ("-85.67", "", "digits 8x8")
-
-
-# ---- Table 4 and the slots ------------------------------------------------------------------------------------------
-def preferences() -> dict[str, np.ndarray]:
-    """Class c prefers slot c % 5: 0.6; the next: 0.3; the one after: 0.095; slot 6: 0.005; slot 5 never."""
-    layer0 = np.zeros((10, 7))
-    for label in range(10):
-        layer0[label, [label % 5, (label + 1) % 5, (label + 2) % 5, 6]] = 0.6, 0.3, 0.095, 0.005
-    return {"layer0": layer0, "layer1": np.tile([0.7, 0.2, 0.1, 0.0], (10, 1))}
-
-
-def test_table4_has_values_slots_and_the_papers_values(tmp_path: Path) -> None:
-    file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", preferences())
-    frame = make("table4", synthetic.layout(synthetic.row("vis_mem_vae")), [file], tmp_path)
-    line = record(frame, layer="layer0", **{"class": "4"})
-    assert [float(line[f"value_{n}"]) for n in (1, 2, 3)] == [0.6, 0.3, 0.095]
-    assert [line[f"slot_{n}"] for n in (1, 2, 3)] == ["4", "0", "1"]
-    assert [line[f"paper_{n}"] for n in (1, 2, 3)] == ["0.34", "0.3", "0.07"]
-    entropy = -sum(p * math.log(p) for p in (0.6, 0.3, 0.095, 0.005))
-    assert float(line["perplexity"]) == pytest.approx(math.exp(entropy))
-    assert line["paper_perplexity"] == "9.1"
-    assert record(frame, layer="layer1", **{"class": "4"})["paper_1"] == ""
-    assert (line["samples"], line["images"]) == ("1", str(synthetic.IMAGES))
-    assert "0.60 (4)" in (tmp_path / "tables/table4.md").read_text()
-
-
-def test_table4_goes_seed_by_seed(tmp_path: Path) -> None:
-    row = synthetic.row("vis_mem_vae", seeds=2)
-    files = [synthetic.slots(tmp_path, run, seed=place) for place, run in enumerate(row["runs"])]
-    frame = make("table4", synthetic.layout(row), files, tmp_path)
-    for seed, file in zip(("0", "1"), files, strict=True):
-        arrays = store.read(file, "analysis/slots").arrays
-        lines = frame[(frame["seed"] == seed) & (frame["layer"] == "layer0")]
-        np.testing.assert_array_equal(lines["value_1"].astype(float), arrays["layer0/top_values"][:, 0])
-    text = (tmp_path / "tables/table4.md").read_text()
-    first = frame[(frame["layer"] == "layer0") & (frame["class"] == "3")]["value_1"].astype(float)
-    assert "seed 0" in text and "over 2 seeds" in text
-    assert f"{first.mean():.2f} ({first.std(ddof=1):.2f})" in text
-
-
-def test_table4_leaves_the_papers_values_to_the_model_they_belong_to(tmp_path: Path) -> None:
-    file = synthetic.slots(tmp_path, "mnist-mem_vae-k1-s0")
-    frame = make("table4", synthetic.layout(synthetic.row("mem_vae")), [file], tmp_path)
-    assert set(frame["paper_1"]) == {""}
-
-
-def test_slots_say_norm_use_and_place_in_table4(tmp_path: Path) -> None:
-    file = synthetic.slots(tmp_path, "mnist-vis_mem_vae-k1-s0", preferences())
-    frame = make("slots", synthetic.layout(synthetic.row("vis_mem_vae")), [file], tmp_path)
-    line = record(frame, layer="layer0", slot="2")
-    assert (line["norm"], line["top_class"], line["top_preference"], line["used"]) == ("2.5", "2", "0.6", "True")
-    assert line["classes_above_0.01"] == "6"  # classes 2 and 7 first, 1 and 6 second, 0 and 5 third
-    assert line["table4_cells"] == "0: 3rd, 1: 2nd, 2: 1st, 5: 3rd, 6: 2nd, 7: 1st"
-    assert float(line["mean_preference"]) == pytest.approx((2 * 0.6 + 2 * 0.3 + 2 * 0.095) / 10)
-    rare = record(frame, layer="layer0", slot="6")  # 0.005 for every class
-    assert (rare["used"], rare["classes_above_0.01"], rare["table4_cells"]) == ("False", "0", "")
-    used = [
-        line.split("|")
-        for line in (tmp_path / "tables/slots.md").read_text().splitlines()
-        if "next to the data |" in line
-    ]
-    assert [cell.strip() for cell in used[0][4:7]] == ["7", "5", "53"]
-
-
-# ---- detail ---------------------------------------------------------------------------------------------------------
-def test_detail_has_energies_shares_and_coherence(tmp_path: Path) -> None:
-    file = synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")
-    frame = make("detail", synthetic.layout(synthetic.row("mem_vae")), [file], tmp_path)
-    full, first = (record(frame, condition=name) for name in ("full", "first"))
-    assert (float(full["energy_high"]), float(first["energy_high"]), float(first["energy_low"])) == (1.5, 0.75, 2.0)
-    assert float(full["energy_high_standard_error"]) == pytest.approx(0.5)
-    assert float(full["share_high"]) == pytest.approx(100 * 1.5 / 3.5)
-    assert (float(first["kept_high"]), float(first["kept_low"]), float(first["coherence_low"])) == (50.0, 100.0, 1.0)
-    assert float(first["kept_high_standard_error"]) == pytest.approx(0)  # half of every image's energy
-    assert float(first["coherence_high"]) == pytest.approx(0.25 / math.sqrt(0.5))
-    assert (full["coherence_high"], full["change"], full["energy_high_sd"], full["seeds"]) == ("", "", "", "1")
-    assert (full["samples"], full["images"], full["bound_images"], full["cutoff"]) == ("50", "2", "3", "0.125")
-
-
-def test_detail_has_the_change_of_likelihood_image_by_image(tmp_path: Path) -> None:
-    file = synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")
-    frame = make("detail", synthetic.layout(synthetic.row("mem_vae")), [file], tmp_path)
-    both, data = (record(frame, condition=name) for name in ("both", "data"))
-    assert (float(both["log_likelihood"]), float(both["change"]), float(both["bound_change"])) == (-90.0, -5.0, -5.0)
-    assert float(both["change_standard_error"]) == pytest.approx(2.5)  # of -2.5 and -7.5
-    assert (float(both["bound"]), float(both["log_px"])) == (-95.0, -70.0)
-    assert (data["log_likelihood"], data["bound"]) == ("", "")
-
-
-def test_detail_over_seeds_has_mean_and_standard_deviation(tmp_path: Path) -> None:
-    row = synthetic.row("mem_vae", seeds=2)
-    files = [synthetic.detail(tmp_path, run, scale) for run, scale in zip(row["runs"], (1.0, 3.0), strict=True)]
-    frame = make("detail", synthetic.layout(row), files, tmp_path)
-    full, data = (record(frame, condition=name) for name in ("full", "data"))
-    assert float(full["energy_high"]) == 3.0
-    assert float(full["energy_high_sd"]) == pytest.approx(3.0 / math.sqrt(2))
-    assert float(full["energy_high_standard_error"]) == pytest.approx(math.hypot(0.5, 1.5) / 2)
-    assert (data["energy_high_sd"], data["seeds"], full["seeds"]) == ("", "1", "2")  # the same test images
-    assert float(record(frame, frequency="0.25")["spectrum_full"]) == 3.0
-
-
-def test_detail_names_its_rows_and_what_the_paper_says(tmp_path: Path) -> None:
-    file = synthetic.detail(tmp_path, "mnist-mem_vae-k1-s0")
-    make("detail", synthetic.layout(synthetic.row("mem_vae")), [file], tmp_path)
-    text = (tmp_path / "tables/detail.md").read_text()
-    for words in ("test images", "full memory", "first layer disabled", "both layers disabled"):
-        assert f"| {words} " in text
-    assert "judges Figure 6 by eye" in text and "a period of 8 pixels" in text
-
-
-def test_detail_of_a_model_that_was_not_run_says_so(tmp_path: Path) -> None:
-    frame = make("detail", synthetic.layout(synthetic.row("mem_vae", seeds=0)), [], tmp_path)
-    assert record(frame, row="mnist-mem_vae")["energy_high"] == "not run"
-
-
-def test_detail_of_seeds_with_other_samples_is_refused(tmp_path: Path) -> None:
-    row = synthetic.row("mem_vae", seeds=2)
-    files = [synthetic.detail(tmp_path, run, samples=k) for run, k in zip(row["runs"], (50, 60), strict=True)]
-    with pytest.raises(InputError, match=r"settings\.samples is 60, expected 50"):
-        make("detail", synthetic.layout(row), files, tmp_path)
-
-
-def test_jackknife_of_a_mean_is_its_standard_error_and_of_a_ratio_its_spread_over_samples() -> None:
-    draw = np.random.default_rng(0)
-    values = draw.normal(size=50)
-    value, error = detail_table.jackknife(lambda mean: mean, values)
-    assert (value, error) == pytest.approx((values.mean(), values.std(ddof=1) / math.sqrt(50)))
-    samples = 1 + draw.random((400, 2, 200))  # 400 times 200 pairs
-    found = [detail_table.jackknife(lambda a, b: a / b, *pair) for pair in samples]
-    ratios, errors = np.transpose(found)
-    assert errors.mean() == pytest.approx(ratios.std(), rel=0.15)  # 400 samples: a standard error of 3.5 %
 
 
 # ---- probing and imputation -----------------------------------------------------------------------------------------
@@ -350,7 +227,7 @@ def test_imputation_has_last_error_and_recovered_share(tmp_path: Path) -> None:
     [("square_12", "square 12 x 12"), ("drop_0.2", "20 % of the pixels"), ("left_half", "left half")],
 )
 def test_noises_are_named_in_words(noise: str, title: str) -> None:
-    assert tables.noise_title(noise) == title
+    assert noise_title(noise) == title
 
 
 # ---- all tables -----------------------------------------------------------------------------------------------------
@@ -392,16 +269,11 @@ def test_table_says_what_it_is_below_paper_scale_alone(tmp_path: Path, name: str
 def test_same_inputs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
     layout, files = everything(tmp_path, "paper")[name]
     for place in ("a", "b"):
-        tables.write(name, layout, files, PAPER, tmp_path / place / f"{name}.csv")
+        make(name, layout, files, tmp_path / place)
     for suffix in ("csv", "md", "tex"):
-        assert (tmp_path / f"a/{name}.{suffix}").read_bytes() == (tmp_path / f"b/{name}.{suffix}").read_bytes()
-    assert len(list((tmp_path / "a").iterdir())) == 3
-
-
-def test_any_of_the_three_outputs_may_be_named(tmp_path: Path) -> None:
-    layout, files = everything(tmp_path, "paper")["probing"]
-    tables.write("probing", layout, files, PAPER, tmp_path / "out/probing.tex")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["probing.csv", "probing.md", "probing.tex"]
+        first, second = (tmp_path / place / "tables" / f"{name}.{suffix}" for place in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+    assert len(list((tmp_path / "a/tables").iterdir())) == 3
 
 
 def test_latex_uses_booktabs_and_escapes_text(tmp_path: Path) -> None:
@@ -432,7 +304,7 @@ def test_csv_keeps_full_precision(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_are_rounded_for_readers(value: float | None, decimals: int, sign: bool, text: str) -> None:
-    assert render.number(value, decimals, sign) == text
+    assert table.number(value, decimals, sign) == text
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------
@@ -482,11 +354,6 @@ def test_missing_damaged_and_foreign_inputs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not found"):
         make("probing", layout, [tmp_path / "none.h5"], tmp_path)
     assert not (tmp_path / "tables").exists()
-
-
-def test_unknown_table_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found 'table5', expected one of table3, table4"):
-        make("table5", synthetic.layout(), [], tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from torch import Generator, Tensor
 from memvae.data.dataset import Dataset
 from memvae.model import device as computing
 from memvae.model.network import MemVAE
-from memvae.operations.cost import decoding_seconds, passing_seconds
 from memvae.random import keyed
 from memvae.settings.spec import RunSpec
+from memvae.settings.work import decoding_seconds, passing_seconds
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Job:
     def mode(self, decoder_rows: float = 0, network_rows: float = 0) -> computing.Mode:
         """How the passes of so many rows are computed, with the precision of the settings; recorded as `computed`."""
         network = self.spec.network
-        seconds = decoding_seconds(network, int(decoder_rows)) + passing_seconds(network, int(network_rows))
+        seconds = decoding_seconds(network, decoder_rows) + passing_seconds(network, network_rows)
         mode = computing.mode(self.settings["precision"], self.device, seconds)
         self.attributes["computed"] = str(mode)
         return mode

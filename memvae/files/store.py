@@ -171,11 +171,7 @@ def write_run_json(
 
     started: `time.monotonic()` when the work began, in seconds: no clock that can be set.
     """
-    path = Path(f"{path}.run.json")
-    try:
-        earlier = json.loads(path.read_text())
-    except (OSError, ValueError):
-        earlier = {}
+    earlier, path = read_record(path), Path(f"{path}.run.json")
     record = {
         "seconds": round(time.monotonic() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -183,13 +179,24 @@ def write_run_json(
         "machine": platform.machine(),
         "processor": processor(),
         "command": sys.argv[1:],
-        "attempts": int(earlier.get("attempts", 0)) + 1,
+        "attempts": earlier.get("attempts", 0) + 1,
         "inputs": {str(file): file_checksum(file) for file in inputs},
         "outputs": {str(file): file_checksum(file) for file in outputs},
         **facts,
     }
     record["record_sha256"] = record_checksum(record)
     write_text(path, json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def read_record(path: Path | str) -> dict[str, Any]:
+    """`<file>.run.json` of a file. What is missing, cannot be read, or is no record counts as no record: empty."""
+    try:
+        record = json.loads(Path(f"{path}.run.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    kinds: dict[str, Any] = {"attempts": int, "seconds": (int, float), "inputs": dict, "outputs": dict}
+    whole = isinstance(record, dict) and all(isinstance(record[k], kind) for k, kind in kinds.items() if k in record)
+    return record if whole else {}
 
 
 def record_checksum(record: Mapping[str, Any]) -> str:

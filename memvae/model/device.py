@@ -14,9 +14,9 @@ from typing import Any, TextIO
 import torch
 
 from memvae.errors import InputError
-from memvae.operations.cost import PAYS_BACK
 from memvae.progress import say
 from memvae.settings.config import threads
+from memvae.settings.work import PAYS_BACK
 
 
 @dataclass(frozen=True)

@@ -1,113 +1,233 @@
-"""Rough times: what the jobs that are to run will take here. Standard library only.
+"""What jobs take: for planning, for `memvae cost`, and for what a job asks of a scheduler. Standard library only.
 
-From measurements on one core of a 2-core machine (docs/performance.md): for planning, within a factor of two.
+An estimate is the work of a job (memvae/settings/work.py), times by how much measured jobs of its kind differed from
+theirs (`workflow/measured.csv`, made by `python -m benchmarks.measured` from Snakemake's benchmark files): meant to be
+right within a factor of two. The kind of a job is the name of its rule or, for the rule `analyse`, of its analysis.
 """
 
+import csv
+import math
+import os
 import re
+import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from functools import cache
 
 from memvae.errors import InputError
 from memvae.progress import readable
-from memvae.settings.config import Config
-from memvae.settings.spec import Network, RunSpec
+from memvae.settings import targets
+from memvae.settings.config import ROOT, RUN_NAME, Config
+from memvae.settings.spec import RunSpec
+from memvae.settings.work import PAYS_BACK, decoding_seconds, passing_seconds, training_seconds
 
-FLOPS = 45e9  # per second and core, products of this size in float32
-STEP_OVERHEAD = 2.5e-3  # seconds of a training step outside its products
-PAYS_BACK = 120.0  # seconds of work from which it is compiled
+MEASURED = ROOT / "workflow/measured.csv"
+START = 3.0  # seconds to start a job
 COMPILING = 30.0  # seconds
 COMPILED = 0.55  # time of compiled work with bf16 products, as a part of what it takes otherwise
-START = 3.0  # seconds to start a job
-FASTER_ON_GPU = 30.0  # a guess, not measured: a step as one graph, 0.3 ms
-CONDITIONS = 3  # of the analysis `detail`: with the memory, without one, without any
-RULES_WITH_COST = ("train", "classifier", "likelihood", "detail", "imputation", "probing")
-TRAIN_IMAGES = {"mnist": 60000, "ocr_letters": 32152, "frey_faces": 1865, "digits": 1500}
-TEST_IMAGES = {"mnist": 10000, "ocr_letters": 10000, "frey_faces": 100, "digits": 297}
+CLASSIFIER = 3.5e-4  # seconds of the classifier per image and epoch
+IMAGES = {"mnist": (60000, 10000), "ocr_letters": (32152, 10000), "frey_faces": (1865, 100), "digits": (1500, 297)}
+UNKNOWN_IMAGES = (10000, 10000)  # training and test images of a data set of the user's own
+MEMORY_MARGIN = 1.5  # times the largest measured peak
+SNAKEMAKE_MB = 400  # a job on a cluster is started by two processes of Snakemake, 130 MB each
+UNMEASURED_MB = 1500  # peak of a kind of job that was never measured
+MOST_TIMES = 3  # what a job asks for when it is tried more often than that grows no further
+TIME_MARGIN = 2.0  # times the estimate, for a slower machine
+LONG = 120.0  # seconds of the processor from which they are right: Snakemake samples them every half minute
+LEAST_MINUTES = 10
+YEAR = 525600  # minutes
+NO_JOBS = ("all", "extended")  # rules without an output of their own
 
-Jobs = Iterable[tuple[str, dict[str, str]]]
+Jobs = Iterable[tuple[str, dict[str, str]]]  # rule, wildcards
 
 
-def seconds(config: Config, rule: str, wildcards: dict[str, str]) -> float:
-    """Estimated seconds of one job on one core."""
-    if rule == "classifier":
-        return START + config.analyses["classifier"]["epochs"] * 3.5e-4 * TRAIN_IMAGES.get(wildcards["dataset"], 10000)
-    if rule not in RULES_WITH_COST:
+@dataclass(frozen=True)
+class Job:
+    """One measured job: seconds of the clock and of the processor, peak memory in MB, its estimate, disk."""
+
+    rule: str  # its kind
+    name: str  # of the run, the data set, the table or figure
+    scale: str
+    seconds: float
+    cpu_seconds: float
+    memory_mb: float
+    estimated_seconds: float  # of `work_seconds`
+    disk_mb: float  # of the files that it wrote and that were there; 0: none was
+    machine: str
+
+
+@cache
+def measured() -> tuple[Job, ...]:
+    """The rows of workflow/measured.csv."""
+    words = ("rule", "name", "scale", "machine")
+    with open(MEASURED, newline="") as file:
+        return tuple(
+            Job(**{key: value if key in words else float(value) for key, value in row.items()})  # type: ignore[arg-type]
+            for row in csv.DictReader(file)
+        )
+
+
+# ---- estimates -------------------------------------------------------------------------------------------------------
+def kind(rule: str, wildcards: dict[str, str]) -> tuple[str, str]:
+    """The kind of a job and its name, as the benchmark files have them."""
+    if "analysis" in wildcards:
+        return wildcards["analysis"], wildcards.get("run", wildcards["analysis"])
+    if rule.startswith("table"):
+        return "table", rule.removeprefix("table_")
+    if rule.startswith("fig"):
+        return "figure", rule.removeprefix("figure_")
+    if rule in targets.SCORECARDS:
+        return "scorecard", rule
+    if "file" in wildcards:
+        return rule, f"{wildcards['dataset']}-{wildcards['file']}"
+    return rule, wildcards.get("run", wildcards.get("dataset", rule))
+
+
+def work_seconds(config: Config, kind: str, name: str) -> float:
+    """Seconds of one job on one core, from its work alone."""
+    analysis = config.registered.get(kind)
+    if kind == "classifier":
+        images = IMAGES.get(name, UNKNOWN_IMAGES)[0]
+        return START + config.analyses["classifier"]["epochs"] * CLASSIFIER * images
+    if not RUN_NAME.fullmatch(name) or not (analysis or kind == "train"):
         return START
-    spec = config.spec(wildcards["run"])
-    train, test = (table.get(spec.dataset, 10000) for table in (TRAIN_IMAGES, TEST_IMAGES))
-    settings = config.analyses.get(rule, {})
-    if rule == "train":
+    spec = config.spec(name)
+    train, test = IMAGES.get(spec.dataset, UNKNOWN_IMAGES)
+    if analysis is None:
         return START + _compiled(training_seconds(spec, train))
-    if rule == "likelihood":
-        images = settings["images"] or test
-        samples = max(settings["samples"], settings["more_samples"].get(spec.dataset, 0))
-        draws = images * samples + settings["bound_draws"] * (test + settings["train_images"])
-        return START + _compiled(decoding_seconds(spec.network, draws))
-    if rule == "detail":
-        images = min(settings["images"] or test, test)
-        draws = CONDITIONS * (images * settings["samples"] + settings["bound_draws"] * test + settings["draws"])
-        return START + _compiled(decoding_seconds(spec.network, draws))
-    if rule == "imputation":
-        noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
-        return START + _compiled(passing_seconds(spec.network, noises * settings["iterations"] * test))
-    return START + settings["steps"] * 2.5e-4 + 1.2e-3 * train
+    work = analysis.declared.work(spec.network, targets.settings(config, kind, spec.dataset), train, test)
+    passes = decoding_seconds(spec.network, work.decoder_rows) + passing_seconds(spec.network, work.network_rows)
+    return START + _compiled(passes) + work.seconds
 
 
-def training_seconds(spec: RunSpec, images: int) -> float:
-    """Seconds of a training on one core, not compiled."""
-    encoder, decoder = _products(spec.network)
-    training = spec.training
-    per_step = 3 * training.batch_size * (encoder + training.samples * decoder) / FLOPS + STEP_OVERHEAD
-    return training.epochs * (images // training.batch_size) * per_step
+def seconds(config: Config, kind: str, name: str) -> float:
+    """Estimated seconds of one job on one core."""
+    return work_seconds(config, kind, name) * _ratio(kind)
 
 
 def full_training_hours(spec: RunSpec) -> float:
     """Hours of one core that a run takes at its data set's own number of epochs."""
     full = replace(spec, training=replace(spec.training, epochs=spec.training.full_epochs))
-    return _compiled(training_seconds(full, TRAIN_IMAGES.get(spec.dataset, 10000))) / 3600
+    return _compiled(training_seconds(full, IMAGES.get(spec.dataset, UNKNOWN_IMAGES)[0])) * _ratio("train") / 3600
 
 
-def decoding_seconds(network: Network, rows: int) -> float:
-    """Seconds of the decoder's passes over so many rows on one core, not compiled."""
-    return rows * _products(network)[1] / FLOPS
+@cache
+def _ratio(kind: str) -> float:
+    """Median of what measured jobs of a kind took to what their work says; the long ones, if there are any."""
+    jobs = [job for job in measured() if job.rule == kind and job.estimated_seconds > 0]
+    long = [job for job in jobs if job.cpu_seconds >= LONG]
+    return statistics.median(job.cpu_seconds / job.estimated_seconds for job in long or jobs) if jobs else 1.0
 
 
-def passing_seconds(network: Network, rows: int) -> float:
-    """Seconds of so many images' ways through encoder and decoder on one core, not compiled."""
-    return rows * sum(_products(network)) / FLOPS
+def _compiled(time: float) -> float:
+    """Seconds, assuming that long work is compiled."""
+    return COMPILING + COMPILED * time if time >= PAYS_BACK else time
 
 
+# ---- what a job asks of a scheduler ----------------------------------------------------------------------------------
+def memory_mb(kind: str, attempt: int = 1) -> int:
+    """MB of memory: the largest measured peak of the kind, with a margin; twice and three times that when tried again.
+
+    The number of samples K changes little: a training with K = 50 took 1,085 MB, with K = 1 up to 1,414 MB.
+    """
+    peak = max((job.memory_mb for job in measured() if job.rule == kind), default=UNMEASURED_MB)
+    return min(attempt, MOST_TIMES) * 500 * math.ceil((MEMORY_MARGIN * peak + SNAKEMAKE_MB) / 500)
+
+
+def minutes(config: Config, kind: str, name: str, attempt: int = 1) -> int:
+    """Minutes of run time: the estimate by the slowest measured job of the kind, times a margin.
+
+    Another attempt asks for more, but a training for the same again, for it goes on from its state: a partition's limit
+    that admits the first admits the others. Never above MEMVAE_MAX_MINUTES.
+    """
+    long = [job for job in measured() if job.rule == kind and job.cpu_seconds >= LONG]
+    slowest = max([1.0, *(job.cpu_seconds / job.estimated_seconds for job in long)])
+    estimate = work_seconds(config, kind, name) * slowest
+    times = 1 if kind == "train" else min(attempt, MOST_TIMES)
+    wanted = os.environ.get("MEMVAE_MAX_MINUTES") or str(YEAR)
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= YEAR:
+        raise InputError(
+            f"MEMVAE_MAX_MINUTES: found {wanted!r}, expected the minutes that a job may run, a number from 1 to {YEAR}"
+        )
+    return min(times * max(LEAST_MINUTES, math.ceil(TIME_MARGIN * estimate / 60)), int(wanted))
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
 def announcement(config: Config, jobs: Jobs) -> str:
     """What is about to run: scale, data, jobs, rough time; and, for a long one, the shorter scale."""
     jobs = list(jobs)
-    return "\n".join([heading(config, jobs), _rough_time(config, jobs), *advice(config, jobs)])
+    return "\n".join([_heading(config, jobs), _total(config, jobs), *_advice(config, jobs)])
 
 
-def heading(config: Config, jobs: Jobs) -> str:
+def describe(config: Config, target: str, extra: list[str]) -> str:
+    """Jobs, hours and disk that `snakemake TARGET` would take now, kind by kind, without running them.
+
+    extra: further options of Snakemake. Raises InputError with Snakemake's reason when the target cannot be made.
+    """
+    jobs = _planned(target, extra)
+    by_kind: dict[str, list[str]] = {}
+    for rule, wildcards in jobs:
+        if rule not in NO_JOBS:
+            found, name = kind(rule, wildcards)
+            by_kind.setdefault(found, []).append(name)
+    lines = [_heading(config, jobs), _total(config, jobs)]
+    if by_kind:
+        lines.append(f"{'jobs':>5} {'kind':12} {'core time':>10} {'disk':>10}  core time from")
+    total = 0.0
+    for found, names in by_kind.items():
+        time, sizes = sum(seconds(config, found, name) for name in names), [_size(found, name) for name in names]
+        number = len([job for job in measured() if job.rule == found])
+        source = (
+            f"work, times {_ratio(found):.2f} as {number} measured jobs" if number else "work alone: never measured"
+        )
+        disk = "?" if None in sizes else f"{sum(filter(None, sizes)):.1f} MB"
+        total += sum(filter(None, sizes))
+        lines.append(f"{len(names):5} {found:12} {readable(time):>10} {disk:>10}  {source}")
+    free = shutil.disk_usage(".").free / 1e9
+    lines.append(f"memvae: {total:.0f} MB of disk, {free:.0f} GB are free; measured: {MEASURED.name}")
+    return "\n".join([*lines, *_advice(config, jobs)])
+
+
+def _heading(config: Config, jobs: Jobs) -> str:
     """Scale, data, seeds and folders."""
-    datasets = sorted({config.datasets[name]["title"] for name in _datasets(config, list(jobs))})
+    named = {wildcards["dataset"] for _, wildcards in jobs if "dataset" in wildcards}
+    named |= {wildcards["run"].split("-")[0] for _, wildcards in jobs if "run" in wildcards}
+    datasets = sorted({config.datasets[name]["title"] for name in named})
     return (
         f"memvae: scale={config.scale} ({config.title}); data: {', '.join(datasets) or 'none'}; "
         f"seeds {', '.join(map(str, config.seeds))}; results in {config.results}/, figures in {config.figures}/"
     )
 
 
-def advice(config: Config, jobs: Jobs) -> list[str]:
+def _total(config: Config, jobs: list[tuple[str, dict[str, str]]]) -> str:
+    kinds = [kind(rule, wildcards) for rule, wildcards in jobs if rule not in NO_JOBS]
+    if not kinds:
+        return "memvae: nothing to be done"
+    times = [seconds(config, *one) for one in kinds]
+    trainings = sum(found == "train" for found, _ in kinds)
+    text = f"memvae: {len(kinds)} jobs, {trainings} of them trainings; about {readable(sum(times))} of one core"
+    return text + (f", the longest job {readable(max(times))}" if sum(times) > 3600 else "")
+
+
+def _advice(config: Config, jobs: Jobs) -> list[str]:
     """Where there is something to train, the shorter scale."""
     shorter = {"paper": "quick", "long": "quick", "quick": "demo"}.get(config.scale)
-    return (
-        [f"memvae: shorter: --config scale={shorter}"] if shorter and any(rule == "train" for rule, _ in jobs) else []
-    )
+    training = any(rule == "train" for rule, _ in jobs)
+    return [f"memvae: shorter: --config scale={shorter}"] if shorter and training else []
 
 
-def planned(target: str, extra: list[str]) -> list[tuple[str, dict[str, str]]]:
-    """(rule, wildcards) of the jobs that `snakemake TARGET` would run now, without running them.
+def _size(kind: str, name: str) -> float | None:
+    """MB of the files of a job: of the same model or file where it was measured, else of the largest of its kind."""
+    of_kind = [job for job in measured() if job.rule == kind and job.disk_mb > 0]
+    same = [job.disk_mb for job in of_kind if job.name.split("-")[:2] == name.split("-")[:2]]
+    return max(same or [job.disk_mb for job in of_kind], default=None)
 
-    extra: further options of Snakemake. Raises InputError with Snakemake's reason when the target cannot be made.
-    """
+
+def _planned(target: str, extra: list[str]) -> list[tuple[str, dict[str, str]]]:
+    """(rule, wildcards) of the jobs that `snakemake TARGET` would run now, from the text of a dry run."""
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--nolock", *extra, "--", target]
     result = subprocess.run(command, capture_output=True, text=True)
     text = result.stdout + result.stderr
@@ -117,16 +237,6 @@ def planned(target: str, extra: list[str]) -> list[tuple[str, dict[str, str]]]:
         if ours:
             raise InputError(ours[0].replace("--config scale=", "--scale "))
         raise InputError(f"{target}: snakemake cannot plan it: {' '.join(lines[-3:])[:300]}")
-    return _planned(text)
-
-
-def _compiled(time: float) -> float:
-    """What work takes that is compiled where that pays, from its seconds when it is not."""
-    return COMPILING + COMPILED * time if time >= PAYS_BACK else time
-
-
-def _planned(text: str) -> list[tuple[str, dict[str, str]]]:
-    """The jobs of a dry run's text: each `rule NAME:` and the `wildcards:` line below it."""
     jobs: list[tuple[str, dict[str, str]]] = []
     for line in text.splitlines():
         if match := re.match(r"(?:local)?rule (\w+):", line.strip()):
@@ -134,31 +244,3 @@ def _planned(text: str) -> list[tuple[str, dict[str, str]]]:
         elif jobs and (match := re.match(r"\s+wildcards: (.*)", line)):
             jobs[-1][1].update((key, value) for key, _, value in (pair.partition("=") for pair in match[1].split(", ")))
     return jobs
-
-
-def _rough_time(config: Config, jobs: list[tuple[str, dict[str, str]]]) -> str:
-    if not jobs:
-        return "memvae: nothing to be done"
-    times = [seconds(config, rule, wildcards) for rule, wildcards in jobs]
-    trainings = [time for (rule, _), time in zip(jobs, times, strict=True) if rule == "train"]
-    text = f"memvae: {len(jobs)} jobs, {len(trainings)} of them trainings; about {readable(sum(times))} of one core"
-    if sum(times) > 3600:
-        gpu = sum(trainings) / FASTER_ON_GPU
-        text += (
-            f", the longest job {readable(max(times))}; the trainings on a GPU perhaps {readable(gpu)} (not measured)"
-        )
-    return text
-
-
-def _datasets(config: Config, jobs: list[tuple[str, dict[str, str]]]) -> set[str]:
-    named = {wildcards["dataset"] for _, wildcards in jobs if "dataset" in wildcards}
-    return named | {wildcards["run"].split("-")[0] for _, wildcards in jobs if "run" in wildcards}
-
-
-def _products(network: Network) -> tuple[float, float]:
-    """Floating-point operations of one image's way through encoder and decoder."""
-    widths = (network.pixels, *network.hidden)
-    hidden = sum(a * b for a, b in pairwise(widths))
-    memory = sum(2 * units * slots for units, slots in zip(network.hidden, network.slots, strict=True))
-    top = network.hidden[-1] * network.latent
-    return 2.0 * (hidden + 2 * top), 2.0 * (hidden + top + memory)

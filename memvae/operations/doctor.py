@@ -22,7 +22,7 @@ from typing import Any
 
 from memvae.data import download
 from memvae.errors import InputError
-from memvae.operations import resources
+from memvae.operations import cost
 from memvae.settings import targets
 from memvae.settings.config import ROOT, Config
 
@@ -197,7 +197,7 @@ def _machine(folder: Path) -> Iterator[Finding]:
     """Cores, memory and disk, beside what the largest measured job and the measured demo took."""
     cores = len(os.sched_getaffinity(0))
     yield Finding(OK, "cores", f"{cores}, a job takes one")
-    jobs = resources.measured()
+    jobs = cost.measured()
     memory = _memory()
     largest = max(jobs, key=lambda job: job.memory_mb)
     demo = max(job.memory_mb for job in jobs if job.scale == "demo")

@@ -141,28 +141,23 @@ class Files:
             )
         return found
 
-    def rows(self, layout: Layout, kind: str, every: bool = False) -> list[tuple[Row, list[RunFile]]]:
+    def rows(self, layout: Layout, kind: str) -> list[tuple[Row, list[RunFile]]]:
         """The rows to show, each with its files: those that have files, and those without runs at this scale.
 
-        `every`: a row that has runs must have files too. Raises InputError when it has none, when nothing is left to
-        show, and when a file belongs to no row (it would be left out silently).
+        Raises InputError when nothing is left to show, and when a file belongs to no row (it would be left out
+        silently).
         """
+        if kind in self.of_all:
+            return [(row, []) for row in layout.rows]
         known = {run for row in layout.rows for run in row.runs}
         for (_, run), file in self._by_run.items():
             if run not in known:
                 raise InputError(f"{file.path}: its run {run} is in no row; expected one of {', '.join(sorted(known))}")
-        rows = []
-        for row in layout.rows:
-            files = self.of(row, kind)
-            if every and row.runs and not files:
-                raise InputError(
-                    f"{row.runs[0]}: no {kind} file among the inputs; expected one for every run of the rows"
-                )
-            if files or not row.runs:
-                rows.append((row, files))
-        if not rows:
+        rows = [(row, self.of(row, kind)) for row in layout.rows]
+        shown = [(row, files) for row, files in rows if files or not row.runs]
+        if not shown:
             raise InputError(f"rows: no {kind} file among the inputs; expected at least one")
-        return rows
+        return shown
 
 
 def check_keys(raw: Any, types: Mapping[str, Any], where: str) -> None:

@@ -100,9 +100,9 @@ def _page(
         "±: one standard error, over test images and over seeds where a claim compares two models. With fewer than "
         "five seeds a model's spread over seeds is taken as at least that of "
         "[method.md](method.md#the-page-of-results), which also says how each verdict is reached. L_1 and L_K: the "
-        "bound with one and with K samples. Sources: A the paper's appendix, R the authors' rebuttal at ICML, = computed "
-        "from files that the authors published. The main text's numbers were not at hand. A verdict is about the models "
-        f"of this scale. Numbers in full precision: [claims]({folder}/claims.csv), "
+        "bound with one and with K samples. Sources: A the paper's appendix, R the authors' rebuttal at ICML, = "
+        "computed from files that the authors published. The main text's numbers were not at hand. A verdict is about "
+        f"the models of this scale. Numbers in full precision: [claims]({folder}/claims.csv), "
         f"[scorecard]({folder}/scorecard.csv), [all measurements]({folder}/measurements.csv); every table is a `.csv` "
         "too. What could explain the differences from the paper: [differences.md](differences.md).",
     ]

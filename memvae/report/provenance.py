@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from memvae.files.store import Stored
+from memvae.files.store import Stored, read_record
 from memvae.report.layout import RunFile
 from memvae.report.table import Column, Section, Table
 
@@ -25,7 +25,7 @@ TIMES = (
 def table(models: Sequence[RunFile], analyses: Sequence[Stored]) -> Table:
     """Every training with its seed, length, mode, code, checksums and time; what each kind of job took altogether."""
     stored = list({one.path: one for one in (*analyses, *(file.stored for file in models))}.values())
-    run_records = {one.path: _run_record(one) for one in stored}
+    run_records = {one.path: read_record(one.path) for one in stored}
     trainings = [_training(file, run_records[file.path]) for file in models]
     minutes: dict[str, list[float]] = {}
     for one in stored:
@@ -70,10 +70,3 @@ def _training(file: RunFile, record: dict[str, Any]) -> dict[str, Any]:
         "model_sha256": file.attribute("sha256"),
         "packages": json.dumps(file.attribute("packages"), sort_keys=True),
     }
-
-
-def _run_record(stored: Stored) -> dict[str, Any]:
-    """Its `<file>.run.json`, where there is one: it is no output of the workflow."""
-    from memvae.files.records import read_record
-
-    return read_record(stored.path)

@@ -88,8 +88,21 @@ def plain(
     paper: Paper = None,
 ) -> Measured:
     """A number without an error over images."""
-    values = tuple(float(value(file)) for file in files)
-    return Measured(row, tuple(files), quantity, condition, unit, values, (None,) * len(values), None, n, paper)
+    return of_values(row, files, quantity, unit, [float(value(file)) for file in files], condition, n, paper)
+
+
+def of_values(
+    row: Row,
+    files: Sequence[RunFile],
+    quantity: str,
+    unit: str,
+    values: Sequence[float],
+    condition: str = "",
+    n: int | None = None,
+    paper: Paper = None,
+) -> Measured:
+    """A number of each seed that was computed elsewhere, without an error over images."""
+    return Measured(row, tuple(files), quantity, condition, unit, tuple(values), (None,) * len(values), None, n, paper)
 
 
 def independent(
@@ -213,7 +226,7 @@ def measurements(found: Iterable[Measured]) -> list[dict[str, object]]:
     """The rows of results/measurements.csv: one per quantity, condition and seed."""
     rows: list[dict[str, object]] = []
     for one in found:
-        seeds: list[int | None] = [file.seed for file in one.files][: one.seeds]
+        seeds: list[int | None] = [*(file.seed for file in one.files[: one.seeds])]
         for seed, value, error in zip(seeds or [None], one.values, one.errors, strict=True):
             rows.append(
                 {

@@ -37,7 +37,7 @@ class View:
         """The rows that have files. Raises InputError when there is none."""
         made = [(row, found) for row, found in self.rows if found]
         if not made:
-            raise InputError(f"{self.kind}: no row has a file at scale {self.layout.scale}; nothing to show")
+            raise InputError(f"{self.kind}: no row has a file at scale {self.layout.scale}; nothing to draw")
         return made
 
     @cached_property

@@ -36,10 +36,22 @@ class Registered:
 
 
 def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
-    """The analyses that the blocks of the configuration name, in their order."""
-    return {
+    """The analyses that the blocks of the configuration name, in their order.
+
+    Raises InputError where one is not found, or two have a table or a figure of the same name.
+    """
+    found = {
         name: find(name, (block or {}).get("module", "")) for name, block in blocks.items() if name not in NO_ANALYSES
     }
+    owners: dict[str, str] = {}
+    for name, analysis in found.items():
+        for shown in (*analysis.declared.tables, *analysis.declared.extended, *analysis.declared.figures):
+            if shown in owners:
+                raise InputError(
+                    f"analyses.{name}: found {shown!r}, a table or figure of {owners[shown]} too; expected another name"
+                )
+            owners[shown] = name
+    return found
 
 
 def find(name: str, reference: str = "") -> Registered:

@@ -179,6 +179,8 @@ def files(config: Config, kind: str, name: str) -> list[str]:
         return [raw_file(*name.split("-", 1))] if "-" in name else []
     if kind == "train":
         return [model_file(config, name), model_file(config, name).replace(".h5", ".state.h5")]
+    if kind == "page":
+        return [PAGE, *page_files(config)]
     if kind in config.registered:
         return [analysis_file(config, "" if name == kind else name, kind)]
     known = {
@@ -189,7 +191,6 @@ def files(config: Config, kind: str, name: str) -> list[str]:
         "scorecard": [f"{config.results}/{name}.{ending}" for ending in SCORECARD_FORMATS],
         MEASUREMENTS: [measurements_file(config)],
         ARCHIVE: [f"{config.results}/{ARCHIVE}.zip"],
-        "page": [PAGE, *page_files(config)],
     }
     return known.get(kind, [])
 

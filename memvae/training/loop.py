@@ -14,10 +14,10 @@ from memvae import signals
 from memvae.errors import InputError
 from memvae.model import device as compute
 from memvae.model.network import MemVAE, collect_statistics
-from memvae.operations import cost
 from memvae.progress import Progress
 from memvae.random import keyed
 from memvae.settings.spec import RunSpec
+from memvae.settings.work import training_seconds
 from memvae.training import state as training_state
 from memvae.training.objective import draw_noise, objective
 from memvae.training.optimiser import learning_rate
@@ -68,7 +68,7 @@ def train(
     with training_state.lock(state) as check_alone, signals.held() as hold:
         generator = keyed(spec.seed, "training", device=device)
         model = MemVAE(spec.network).initialise(keyed(spec.seed, "weights")).to(device)
-        mode = compute.mode(spec.training.precision, device, cost.training_seconds(spec, len(data.train)))
+        mode = compute.mode(spec.training.precision, device, training_seconds(spec, len(data.train)))
         step = Step(model, replace(spec.training, precision=mode.precision), mode.compiled)
         start = training_state.resume(state, spec, data.sha256, step, generator, str(mode))
         done, curves = start.epochs, start.curves

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir)))
 from memvae.settings import config as configuration, targets
-from memvae.operations import cost, resources
+from memvae.operations import cost
 from memvae.data import download
 from memvae.errors import InputError
 from memvae.settings.spec import STAGES
@@ -122,8 +122,8 @@ def analysis_version(wildcards):
 
 def analysis_options(wildcards):
     """Options of `memvae analyse` that only some analyses have: where it is declared, and its classifier."""
-    module, judge = CONFIG.registered[wildcards.analysis].reference, classifier_of(wildcards)
-    options = (["--module", module] if module else []) + (["--classifier", judge] if judge else [])
+    reference, judge = CONFIG.registered[wildcards.analysis].reference, classifier_of(wildcards)
+    options = (["--module", reference] if reference else []) + (["--classifier", judge] if judge else [])
     return shlex.join(options)
 
 
@@ -135,7 +135,7 @@ def caption(analysis, name):
 
 def memory(rule=""):
     """MB of memory of a job, from measured jobs of its rule (or analysis); more with every attempt."""
-    return lambda wildcards, attempt: resources.memory_mb(rule or wildcards.analysis, attempt)
+    return lambda wildcards, attempt: cost.memory_mb(cost.kind(rule, dict(wildcards))[0], attempt)
 
 
 def minutes(rule=""):
@@ -143,7 +143,7 @@ def minutes(rule=""):
 
     def runtime(wildcards, attempt):
         try:
-            return resources.minutes(CONFIG, rule or wildcards.analysis, dict(wildcards), attempt)
+            return cost.minutes(CONFIG, *cost.kind(rule, dict(wildcards)), attempt)
         except InputError as error:
             refuse(error)
 

@@ -8,10 +8,24 @@ import torch
 from torch import Tensor
 
 from memvae.analyses.generation.compute import conditions
+from memvae.analyses.job import Job
 from memvae.analyses.likelihood.compute import bound_parts, log_likelihood
-from memvae.model import device as compute
+from memvae.model import device as computing
 from memvae.model.network import MemVAE
 from memvae.random import keyed
+
+CONDITIONS = 3  # with the memory, without one, without any
+
+
+def compute(job: Job) -> dict[str, np.ndarray]:
+    """Spectra of images and likelihoods of test images, with the memory and disabled; arrays as in docs/files.md."""
+    settings = job.settings
+    draws, cutoff, samples = settings["draws"], settings["cutoff"], settings["samples"]
+    arrays = spectra(job.model, job.data.pixels("test"), draws, cutoff, job.seed, job.device)
+    x = job.tensor(job.data.test_binary)
+    images = min(settings["images"] or len(x), len(x))
+    mode = job.mode(decoder_rows=CONDITIONS * images * samples)
+    return arrays | likelihoods(job.model, x, images, samples, settings["bound_draws"], job.seed, mode)
 
 
 @torch.no_grad()
@@ -57,7 +71,7 @@ def spectra(
 
 
 def likelihoods(
-    model: MemVAE, x: Tensor, images: int, samples: int, draws: int, seed: int, mode: compute.Mode = compute.PLAIN
+    model: MemVAE, x: Tensor, images: int, samples: int, draws: int, seed: int, mode: computing.Mode = computing.PLAIN
 ) -> dict[str, np.ndarray]:
     """Per condition, nats: `log_likelihood/` (L_K, K = samples, first `images`), `bound/` and `log_px/` (all images).
 

@@ -3,10 +3,16 @@
 import numpy as np
 import torch
 
+from memvae.analyses.job import Job
 from memvae.errors import InputError
 from memvae.model.network import MemVAE
 from memvae.random import keyed
 from memvae.settings.spec import Network
+
+
+def compute(job: Job) -> dict[str, np.ndarray]:
+    """The arrays of `generate` for the settings' number of draws."""
+    return generate(job.model, job.settings["draws"], job.seed, job.device)
 
 
 @torch.no_grad()

@@ -74,9 +74,9 @@ def measure(view: View) -> Iterator[Measured]:
 
 def likelihood(view: View) -> Table:
     """The table `likelihood` (and `likelihood_extended`, with the main text's models)."""
-    for row, found in view.rows:
-        if row.runs and not found:
-            raise InputError(f"{row.runs[0]}: found no file of likelihoods, expected one for every run of the table")
+    shown = [row for row, _ in view.rows]
+    if missing := [row for row in view.layout.rows if row not in shown]:
+        raise InputError(f"{missing[0].runs[0]}: found no file of likelihoods, expected one for every run of the table")
     values = [_values(view, row, found) for row, found in view.rows]
     gains = [_gain_record(view, row, base) for row, found in view.rows if found for base, _ in _bases(view, row, found)]
     measured = [record for record in values if record["bound"] is not None]

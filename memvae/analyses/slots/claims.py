@@ -1,25 +1,26 @@
-"""What the paper claims of the memory's slots (Table 4, Figure 7), as in memvae/report/claims.py."""
+"""What the paper claims of the memory's slots (Table 4, Figure 7)."""
 
 from itertools import combinations
 from math import sqrt
 
 import numpy as np
 
-from memvae.analyses.slots.tables import PAPER_MODEL, layer_title
-from memvae.report import measures
-from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Claim, Material, judged
+from memvae.analyses.slots.numbers import PAPER_MODEL, layer_title, layers, used
+from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Claim, judged
 from memvae.report.layout import RunFile
-from memvae.report.render import number
+from memvae.report.statistics import rank_correlation
+from memvae.report.table import number
+from memvae.report.view import View
 
 SMALL = 0.08  # preference value below which slot images are less meaningful (A)
 CONCENTRATED = 0.75  # share of a slot's preference that two classes have, of the median slot, from which it is theirs
 APART = 0.2  # by which the authors' pairs of classes correlate more than others where slots are shared as in their run
 
 
-def similar_classes(material: Material) -> Claim | None:
+def similar_classes(view: View) -> Claim | None:
     """That slots respond to one class or to similar ones: which classes share slots, and how many a slot serves."""
-    found = material.of("slots", PAPER_MODEL)
-    entries = {entry.column: entry for entry in material.printed.of("table4") if entry.row == "correlation"}
+    found = view.of(view.row(PAPER_MODEL))
+    entries = {entry.column: entry for entry in view.printed.of("table4") if entry.row == "correlation"}
     listed = {pair: entry.value for pair, entry in entries.items() if entry.tolerance is not None}
     if not found:
         return None
@@ -41,7 +42,7 @@ def similar_classes(material: Material) -> Claim | None:
         f"{100 * two:.0f} % to two. Correlation between two classes' preferences, in brackets the authors': "
         f"{', '.join(f'{pair} {values[pair]:.2f} ({listed[pair]:.2f})' for pair in theirs)}. These pairs have "
         f"{similar:.2f} on average, all others {number(other)} (the authors': {largest}). Our strongest pairs: "
-        f"{', '.join(f'{pair} {values[pair]:.2f}' for pair in strongest)}. {_spread_over_slots(material, found)}"
+        f"{', '.join(f'{pair} {values[pair]:.2f}' for pair in strongest)}. {_spread_over_slots(view, found)}"
     )
     return Claim(
         "Slots respond to one class or to similar classes",
@@ -54,14 +55,14 @@ def similar_classes(material: Material) -> Claim | None:
     )
 
 
-def meaningless_slots(material: Material) -> Claim | None:
+def meaningless_slots(view: View) -> Claim | None:
     """That less meaningful slot images have small preferences (Figure 7)."""
-    found = material.of("slots", PAPER_MODEL)
+    found = view.of(view.row(PAPER_MODEL))
     if not found:
         return None
     pairs = [_preference_and_meaning(file) for file in found]
     value, meaning = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    rank = float(np.mean([_rank_correlation(*pair) for pair in pairs]))
+    rank = float(np.mean([rank_correlation(*pair) for pair in pairs]))
     error = float(np.mean([1 / sqrt(max(one.size - 1, 1)) for one, _ in pairs])) / sqrt(len(pairs))
     groups = {f"from {SMALL} on": meaning[value >= SMALL], f"below {SMALL}": meaning[value < SMALL]}
     found_in = {name: part for name, part in groups.items() if part.size}
@@ -86,27 +87,27 @@ def _concentration(found: list[RunFile]) -> tuple[float, float]:
     """Medians over slots in use of the share of a slot's preference that one class and that two classes have."""
     shares = []
     for file in found:
-        preferences = file.array("layer0/preferences")[:, measures.used(file, "layer0") > 0]  # [classes, used]
+        preferences = file.array("layer0/preferences")[:, used(file, "layer0") > 0]  # [classes, used]
         shares.append(-np.sort(-preferences / preferences.sum(axis=0), axis=0))
     ordered = np.concatenate(shares, axis=1)
     return float(np.median(ordered[0])), float(np.median(ordered[:2].sum(axis=0)))
 
 
-def _spread_over_slots(material: Material, found: list[RunFile]) -> str:
+def _spread_over_slots(view: View, found: list[RunFile]) -> str:
     """Perplexities and slots in use, beside the authors'."""
     ours = np.mean([file.array("layer0/perplexity") for file in found], axis=0)
-    printed = [material.printed.value("table4", "perplexity", str(label)) for label in found[0].array("classes")]
+    printed = [view.printed.value("table4", "perplexity", str(label)) for label in found[0].array("classes")]
     text = f"A class spreads over {ours.min():.1f} to {ours.max():.1f} slots (perplexity)"
     if all(value is not None for value in printed):
         theirs = np.array(printed, dtype=np.float64)
-        rank = _rank_correlation(ours, theirs)
+        rank = rank_correlation(ours, theirs)
         text += (
             f", the authors' over {theirs.min():.1f} to {theirs.max():.1f}; rank correlation over classes {rank:.2f}"
         )
-    for layer in measures.layers(found[0]):
-        used = number(float(np.mean([(measures.used(file, layer) > 0).sum() for file in found])), 0)
-        paper = number(material.printed.value("slots", layer, "used"), 0)
-        text += f"; slots in use, {layer_title(layer)}: {used} of {found[0].array(f'{layer}/norms').size}"
+    for layer in layers(found[0]):
+        count = number(float(np.mean([(used(file, layer) > 0).sum() for file in found])), 0)
+        paper = number(view.printed.value("slots", layer, "used"), 0)
+        text += f"; slots in use, {layer_title(layer)}: {count} of {found[0].array(f'{layer}/norms').size}"
         text += f" (the authors': {paper})" if paper else ""
     return text + "."
 
@@ -124,11 +125,3 @@ def _preference_and_meaning(file: RunFile) -> tuple[np.ndarray, np.ndarray]:
     own = slopes[np.arange(slots.size), best]
     others = (slopes.sum(axis=1) - own) / max(len(means) - 1, 1)
     return preferences[best, slots], own - others
-
-
-def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's; equal values share their average rank. 0 where one side has no order."""
-    ranks = [np.array([((values < v).sum() + (values <= v).sum() - 1) / 2 for v in values]) for values in (a, b)]
-    centred = [rank - rank.mean() for rank in ranks]
-    size = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
-    return float(centred[0] @ centred[1]) / size if size else 0.0

@@ -6,12 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memvae.analyses.job import Job
 from memvae.errors import InputError
 from memvae.model.layers import Memory
 from memvae.model.network import MemVAE, sample_posterior
 from memvae.random import keyed
 
 ROWS = 1000  # images at a time
+
+
+def compute(job: Job) -> dict[str, np.ndarray]:
+    """The arrays of `slots` for the real-valued test images."""
+    x, labels = job.tensor(job.data.pixels("test")), job.data.labels("test")
+    job.attributes["images"] = len(x)
+    return slots(job.model, x, labels, job.settings["top"], job.seed)
 
 
 @torch.no_grad()
@@ -28,6 +36,7 @@ def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> 
         [x[torch.from_numpy(labels == label).to(x.device)].mean(0) for label in classes]
     )  # [classes, D]
     arrays: dict[str, np.ndarray] = {"classes": classes.astype(np.int64), "class_means": means.cpu().numpy()}
+    arrays["class_sizes"] = np.array([(labels == label).sum() for label in classes])  # images
     for level, h_a in preferences(model, x, seed).items():
         memory = cast(Memory, model.memory_of(level))
         by_class = np.stack([h_a[labels == label].mean(0) for label in classes])  # [classes, S]
@@ -38,7 +47,7 @@ def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> 
             f"layer{level}/top": order.astype(np.int64),
             f"layer{level}/top_values": np.take_along_axis(by_class, order, axis=1),
             f"layer{level}/perplexity": perplexity(by_class),
-            f"layer{level}/correlation": np.corrcoef(by_class),
+            f"layer{level}/correlation": correlation(by_class),
             f"layer{level}/norms": memory.M.double().norm(dim=1).cpu().numpy(),
         }
     if model.memory_of(0):
@@ -56,6 +65,12 @@ def preferences(model: MemVAE, x: Tensor, seed: int) -> dict[int, np.ndarray]:
             h_a = cast(Memory, model.memory_of(level)).preferences(h_g).double()
             found[level].append((h_a / h_a.sum(1, keepdim=True)).cpu().numpy())
     return {level: np.concatenate(parts) for level, parts in found.items()}
+
+
+def correlation(by_class: np.ndarray) -> np.ndarray:
+    """Between the classes' distributions over slots: [classes, S] -> [classes, classes]; nan for a constant one."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.atleast_2d(np.corrcoef(by_class))
 
 
 def perplexity(distributions: np.ndarray) -> np.ndarray:

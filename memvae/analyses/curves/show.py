@@ -1,0 +1,209 @@
+"""Learning curves: the bound on test and on training images against the epoch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from memvae.errors import InputError
+from memvae.report import statistics, style
+from memvae.report.canvas import Canvas
+from memvae.report.claims import Part
+from memvae.report.layout import RunFile
+from memvae.report.statistics import Measured
+from memvae.report.table import Column, Section
+from memvae.report.view import Pairs, View
+from memvae.settings.config import Row
+
+CURVES = 28  # learning curves of a figure; of more runs, seeds are averaged
+NAMED = 14  # rows of its legend; of more, the best are named, as many as there are colours
+POINTS = 6  # epochs of a learning curve that the page prints
+OTHERS: Any = {"color": "#BBBBBB", "linewidth": 0.4, "zorder": 1}
+TRAIN: Any = {"linewidth": 0.6, "markersize": 2.8, "markerfacecolor": "white", "markeredgewidth": 0.6}
+LEGEND: Any = {"frameon": False, "handlelength": 3.0, "columnspacing": 1.2, "borderpad": 0, "labelspacing": 0.3}
+
+PAGE = Part(
+    "Learning curves",
+    "The bound with the K of the training, on test images and on as many training images, statistics collected anew "
+    "for every point.",
+)
+
+
+def measure(view: View) -> Iterator[Measured]:
+    """The last point of each curve, nats per image."""
+    for row, found in view.made:
+        for name, array in (("test_bound", "test_bound"), ("train_bound", "train_bound_collected")):
+            yield statistics.plain(row, found, name, "nats", _last(array), "last epoch")
+
+
+def records(view: View) -> list[dict[str, Any]]:
+    """Every point of every run's curve, nats per image: curves.csv beside the page of results."""
+    return [
+        {"run": file.run, "epoch": int(epoch), "test_bound": float(test), "train_bound": float(train)}
+        for file in view.done
+        for epoch, test, train in zip(
+            *(file.array(f"curves/{name}") for name in ("test_epoch", "test_bound", "train_bound_collected")),
+            strict=True,
+        )
+    ]
+
+
+def points(view: View) -> Section:
+    """Some points of every curve, about equally spaced in the logarithm of the epoch."""
+    rows = []
+    for run, group in groupby(records(view), key=itemgetter("run")):
+        every = list(group)
+        last = len(every) - 1
+        places = sorted({round(last ** (n / (POINTS - 1))) for n in range(1, POINTS)} | {last})
+        texts = [
+            f"{every[at]['epoch']:,}: {every[at]['test_bound']:.2f} "
+            f"({every[at]['train_bound'] - every[at]['test_bound']:+.2f})"
+            for at in places
+        ]
+        rows.append({"run": run, "points": "; ".join(texts)})
+    heading = "epoch: test bound (training minus test), nats"
+    return Section("", [Column("run", "run"), Column("points", heading)], rows)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The learning curve of a run, or the mean over a row's seeds, nats per image."""
+
+    label: str  # empty: one of the others, grey and thin
+    colour: str
+    marker: str
+    line: Any  # a matplotlib line style
+    epochs: np.ndarray  # [P]
+    test: np.ndarray  # [P]
+    train: np.ndarray  # [P]
+    test_sd: np.ndarray | None = None  # [P]: over seeds
+
+
+def learning_curves(panels: Mapping[str, Sequence[Curve]], note: str = "") -> Figure:
+    """One panel per data set: the bound on test images (full markers) and on training images (hollow) against epoch."""
+    page = style.PAGE if len(panels) > 1 else style.COLUMN
+    entries = _legend([curve for curves in panels.values() for curve in curves])
+    beside = 4 if len(panels) > 1 else 2  # legend entries
+    legend = 0.15 * -(-len(entries) // beside) + 0.08  # inches
+    left, right, between, foot, head, height = 0.58, 0.06, 0.5, 0.38 + legend, 0.2, 2.1  # inches
+    width = (page - left - right - between * (len(panels) - 1)) / len(panels)
+    canvas = Canvas(page, foot + height + head, note)
+    for place, (title, curves) in enumerate(panels.items()):
+        axes = canvas.axes(left + place * (width + between), foot, width, height)
+        for curve in curves:
+            if not curve.label:
+                axes.plot(curve.epochs, curve.test, **OTHERS)
+                continue
+            every = max(1, len(curve.epochs) // 8)
+            common: Any = {"color": curve.colour, "linestyle": curve.line, "marker": curve.marker}
+            axes.plot(curve.epochs, curve.test, markevery=(every // 2, every), **common)
+            axes.plot(curve.epochs, curve.train, markevery=(every // 2, every), **common, **TRAIN)
+            if curve.test_sd is not None:
+                band = (curve.test - curve.test_sd, curve.test + curve.test_sd)
+                axes.fill_between(curve.epochs, *band, color=curve.colour, alpha=0.2, linewidth=0)
+        axes.set(
+            title=style.text(title),
+            xlabel="epoch",
+            ylabel="" if place else "bound, nats per image",
+            ylim=_limits(curves),
+        )
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.25, linewidth=0.4)
+    below = (canvas.below + 0.02) / canvas.size[1]
+    canvas.figure.legend(handles=entries, loc="lower center", bbox_to_anchor=(0.5, below), ncols=beside, **LEGEND)
+    return canvas.figure
+
+
+def training(view: View) -> Figure:
+    """The learning curves of all models; of many, the best are named."""
+    rows = view.made
+    everything = [file for _, found in rows for file in found]
+    for file in everything:
+        if not file.array("curves/test_epoch").size:
+            raise InputError(f"{file.path}: its learning curve is empty; delete it and train again")
+    named = [row for row, _ in (rows if len(rows) <= NAMED else _best(rows))]
+    models = list(dict.fromkeys(row.model for row in named))
+    samples = sorted({row.k for row in named})
+    averaged = len(everything) > CURVES
+    panels: dict[str, list[Curve]] = {}
+    for row, found in rows:
+        look = {"label": "", "colour": "", "marker": "", "line": ""}
+        if row in named:
+            place = models.index(row.model)
+            look = {
+                "label": style.text(row.title) + (f", K = {row.k}" if len(samples) > 1 else ""),
+                "colour": style.COLOURS[place % len(style.COLOURS)],
+                "marker": style.MARKERS[place % len(style.MARKERS)],
+                "line": ("-", "--", "-.", ":")[samples.index(row.k) % 4],
+            }
+        for seeds in [found] if averaged else [[file] for file in found]:
+            panels.setdefault(row.dataset, []).append(_curve(seeds, look))
+    said = ["bounds with the K of the training"]
+    if averaged and any(len(found) > 1 for _, found in rows):
+        said.append("means over seeds, with one standard deviation of test images' as a band")
+    if len(named) < len(rows):
+        said.append(f"named: the highest last bounds on test images; grey: the other {len(rows) - len(named):,} models")
+    return learning_curves(panels, view.figure_note(everything, "; ".join(said)))
+
+
+def _best(rows: Pairs) -> Pairs:
+    """Of each data set the rows whose bound on test images ends highest; as many rows in all as there are colours."""
+    panels: dict[str, Pairs] = {}
+    for row, found in rows:
+        panels.setdefault(row.dataset, []).append((row, found))
+    each = max(1, len(style.COLOURS) // len(panels))
+
+    def last(pair: tuple[Row, list[RunFile]]) -> float:
+        return -float(np.mean([file.array("curves/test_bound")[-1] for file in pair[1]]))
+
+    return [pair for pairs in panels.values() for pair in sorted(pairs, key=last)[:each]]
+
+
+def _curve(seeds: list[RunFile], look: Mapping[str, str]) -> Curve:
+    """The mean over some seeds' files. Raises InputError when their curves differ in their epochs."""
+    epochs = seeds[0].array("curves/test_epoch")
+    for file in seeds:
+        if not np.array_equal(file.array("curves/test_epoch"), epochs):
+            raise InputError(
+                f"{file.path}: its curve has other epochs than {seeds[0].path}; delete one and train again"
+            )
+    test = np.stack([file.array("curves/test_bound") for file in seeds])  # [seeds, P]
+    train = np.stack([file.array("curves/train_bound_collected") for file in seeds])
+    sd = test.std(axis=0, ddof=1) if len(seeds) > 1 else None
+    return Curve(**look, epochs=epochs, test=test.mean(axis=0), train=train.mean(axis=0), test_sd=sd)
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Of the vertical axis: the first tenth of the epochs, steep, may leave it."""
+    late = [
+        values[curve.epochs >= 0.1 * curve.epochs.max()] for curve in curves for values in (curve.test, curve.train)
+    ]
+    low, high = min(values.min() for values in late), max(values.max() for values in late)
+    margin = 0.06 * (high - low) or 1.0
+    return float(low - margin), float(high + margin)
+
+
+def _legend(curves: Sequence[Curve]) -> list[Line2D]:
+    """One entry per model and K (not per seed), and how test and training images differ."""
+    entries: dict[str, Line2D] = {}
+    for curve in (curve for curve in curves if curve.label):
+        line = Line2D([], [], color=curve.colour, linestyle=curve.line, marker=curve.marker, label=curve.label)
+        entries.setdefault(curve.label, line)
+    grey: Any = {"color": "#555555", "marker": "o"}
+    kinds = [Line2D([], [], **grey, label="test images"), Line2D([], [], **grey, **TRAIN, label="training images")]
+    others = [] if all(curve.label for curve in curves) else [Line2D([], [], **OTHERS, label="others, test images")]
+    return [*entries.values(), *kinds, *others]
+
+
+def _last(array: str):  # type: ignore[no-untyped-def]
+    return lambda file: float(file.array(f"curves/{array}")[-1])
+
+
+FIGURES = {"training": training}
+RECORDS = {"curves": records}
+ON_PAGE = {"points": points}

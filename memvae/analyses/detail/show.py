@@ -1,0 +1,250 @@
+"""What images and their likelihood lose when the memory is disabled (Figure 6 in numbers)."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from memvae.report import statistics
+from memvae.report.claims import FAILS, HOLDS, PARTLY, Claim, Part
+from memvae.report.layout import RunFile
+from memvae.report.paper import model_key
+from memvae.report.statistics import Measured
+from memvae.report.table import NOT_RUN, Column, Section, Table, number
+from memvae.report.view import View, record_of
+from memvae.settings.config import Row
+
+CONDITIONS = {
+    "data": "test images",
+    "full": "full memory",
+    "first": "first layer disabled",
+    "both": "both layers disabled",
+}
+MEMORY = ("full", "first", "both")
+DISABLED = ("first", "both")
+LOST = ("kept", "coherence", "chance")  # of a disabled memory, in each band
+PATTERN = 0.5  # share of the way from chance to 1 that coherence keeps where the pattern stays
+DETAIL = 10.0  # percentage points of energy that detail loses more than the rest where it is lost
+
+PAGE = Part(
+    "Local detail with and without the memory",
+    "The appendix shows images (Figure 6); energies and likelihoods are our way to put numbers on them.",
+)
+ENERGY = (
+    Column("model", "model"),
+    Column("title", "images"),
+    Column("energy_high", "energy above", 5),
+    Column("energy_high_standard_error", "standard error", 5),
+    Column("energy_low", "energy below", 5),
+    Column("kept_high", "above, % of full", 1),
+    Column("kept_low", "below, % of full", 1),
+    Column("share_high", "share above, %", 1),
+    Column("share_high_standard_error", "its standard error", 1),
+    Column("share_high_sd", "its sd over seeds", 1),
+    Column("coherence_above", "coherence above"),
+    Column("coherence_below", "coherence below"),
+)
+LIKELIHOOD = (
+    Column("model", "model"),
+    Column("title", "images"),
+    Column("log_likelihood", "log-likelihood"),
+    Column("log_likelihood_standard_error", "standard error"),
+    Column("log_likelihood_sd", "sd over seeds"),
+    Column("change", "change", sign=True),
+    Column("change_standard_error", "its standard error"),
+    Column("change_sd", "its sd over seeds"),
+    Column("images", "test images"),
+    Column("bound", "bound L1"),
+    Column("log_px", "reconstruction"),
+    Column("bound_images", "test images of the bound"),
+)
+BANDS = (
+    Column("frequency", "frequency", 3),
+    Column("period", "period, pixels", 1),
+    *(Column(f"spectrum_{name}", title, 6) for name, title in CONDITIONS.items()),
+    *(Column(f"coherence_{name}", f"coherence, {CONDITIONS[name]}", 3) for name in DISABLED),
+)
+
+
+def measure(view: View) -> Iterator[Measured]:
+    """Energies, shares and coherences of the images, log-likelihoods and their changes, by condition."""
+    for row, found in view.made:
+        for setting in ("samples", "images"):
+            statistics.same_setting(found, setting)
+        for condition in CONDITIONS:
+            seeds = found[:1] if condition == "data" else found  # every seed has the same test images
+            yield from _images(row, seeds, condition)
+            if condition in MEMORY:
+                for name in ("log_likelihood", "bound", "log_px"):
+                    yield statistics.per_image(row, found, name, "nats", _minus(f"{name}/{condition}"), condition)
+            if condition in DISABLED:
+                for name, change in (("log_likelihood", "change"), ("bound", "bound_change")):
+                    values = _minus(f"{name}/{condition}", f"{name}/full")
+                    yield statistics.per_image(row, found, change, "nats", values, condition)
+
+
+def _images(row: Row, seeds: list[RunFile], condition: str) -> Iterator[Measured]:
+    """What is measured on images; every seed has draws of its own, so their errors are independent."""
+    high, low = f"high/{condition}", f"low/{condition}"
+    n = seeds[0].array(high).size
+
+    def pooled(quantity: str, unit: str, statistic: Callable[..., Any], *arrays: str) -> Measured:
+        def value(file: RunFile) -> tuple[float, float | None]:
+            return jackknife(statistic, *(file.array(name) for name in arrays))
+
+        return statistics.independent(row, seeds, quantity, unit, value, condition, n)
+
+    yield pooled("energy_high", "variance of a pixel", lambda one: one, high)
+    yield pooled("energy_low", "variance of a pixel", lambda one: one, low)
+    yield pooled("share_high", "%", lambda one, other: 100 * one / (one + other), high, low)
+    if condition in DISABLED:
+        for band in ("low", "high"):
+            cross, full, ours = f"cross_{band}/{condition}", f"{band}/full", f"{band}/{condition}"
+            yield pooled(f"kept_{band}", "%", lambda a, b: 100 * b / a, full, ours)
+            yield pooled(f"coherence_{band}", "", _coherence, cross, full, ours)
+            yield pooled(f"chance_{band}", "", _coherence, f"chance_{band}/{condition}", full, ours)
+
+
+def detail(view: View) -> Table:
+    """Energy by spatial frequency and log-likelihood, with the memory and with it disabled."""
+    records: list[dict[str, Any]] = []
+    long: list[Section] = []
+    bands: list[dict[str, Any]] = []
+    for row, found in view.rows:
+        if not found:
+            records.append({**record_of(row, model_key), "title": NOT_RUN, "energy_high": NOT_RUN})
+            records[-1] |= view.facts(row, found)
+            continue
+        records += [_record(view, row, found, condition) for condition in CONDITIONS]
+        of_row = _bands(found)
+        bands += [{**record_of(row, model_key, kind="band"), **band, **view.facts(row, found)} for band in of_row]
+        long.append(Section(f"{row.title}, by frequency", BANDS, of_row, long=True))
+    sections = [Section("energy of the images", ENERGY, records)]
+    if view.done:
+        with_memory = [record for record in records if record.get("condition") in MEMORY]
+        sections += [Section("log-likelihood of the test images", LIKELIHOOD, with_memory), *long]
+    shown = ("title", "coherence_above", "coherence_below", "period")
+    cells = [{key: value for key, value in one.items() if key not in shown} for one in (*records, *bands)]
+    return Table("detail", "Local detail with and without the memory", cells, sections, _notes(view))
+
+
+def _record(view: View, row: Row, found: list[RunFile], condition: str) -> dict[str, Any]:
+    """All numbers of a condition."""
+    record: dict[str, Any] = {**record_of(row, model_key, kind="all", condition=condition)}
+    record |= {"title": CONDITIONS[condition], "seeds": 1 if condition == "data" else len(found)}
+    measured = {one.quantity: one for one in view.numbers if one.row == row and one.condition == condition}
+    for name, one in measured.items():
+        record |= {name: _finite(one.mean), f"{name}_standard_error": _finite(one.error), f"{name}_sd": one.sd}
+    for place, band in (("above", "high"), ("below", "low")):
+        pair = [record.get(f"{name}_{band}") for name in ("coherence", "chance")]
+        record[f"coherence_{place}"] = f"{number(pair[0], 3)} ({number(pair[1])})" if None not in pair else ""
+    record |= {name: statistics.same_setting(found, name) for name in ("cutoff", "draws")}
+    record |= {"bound_images": found[0].array("bound/full").size}
+    record |= {"images": found[0].array("log_likelihood/full").size}
+    return record | view.facts(row, found, statistics.same_setting(found, "samples"))
+
+
+def _bands(found: list[RunFile]) -> list[dict[str, Any]]:
+    """One record per band of frequencies, means over seeds."""
+    spectra = [f"spectrum/{name}" for name in CONDITIONS]
+    arrays = ["frequency", *spectra, *(f"coherence/{name}" for name in DISABLED)]
+    means = [np.mean([file.array(array) for file in found], axis=0) for array in arrays]  # [R] each
+    names = [array.replace("/", "_") for array in arrays]
+    bands = [dict(zip(names, map(float, band), strict=True)) for band in zip(*means, strict=True)]
+    return [{**band, "period": 1 / band["frequency"]} for band in bands]
+
+
+def _notes(view: View) -> list[str]:
+    if not view.done:
+        return view.notes()
+    file = view.done[0]
+    cutoff, draws, samples = (file.setting(name) for name in ("cutoff", "draws", "samples"))
+    return view.notes(
+        "Ours: the paper judges Figure 6 by eye and prints no number.",
+        f"Images: {file.array('high/data').size:,} real-valued test images, and the decoder's means for {draws:,} "
+        "draws of z from the prior: the same draws with the memory, and with the memory information of the layer next "
+        "to the data, or of both layers, set to ones.",
+        "Energy: mean over images of an image's variance (pixels in [0, 1]) in spatial frequencies above or below "
+        f"{cutoff:g} cycles per pixel (a period of {1 / cutoff:g} pixels), without zero frequency, and as a part of "
+        "that with the full memory. Share: of the energy above in all of it.",
+        "Coherence: correlation of the images with those of the full memory for the same z, above or below that "
+        "frequency; 1 where the pattern stays. In brackets that with the image of another z, the value of chance: all "
+        "images have ink in the middle.",
+        f"Log-likelihood: nats per image, K = {samples:,}. Change: from full memory, image by image. The recognition "
+        "model, trained with the memory, proposes z throughout, so with it disabled L_K is further below log p(x).",
+        "Standard errors are over draws or test images.",
+        f"Data: {view.data()}.",
+    )
+
+
+# ---- the claim -------------------------------------------------------------------------------------------------------
+def local_detail(view: View) -> Claim | None:
+    """That without the memory the main pattern stays and local detail is lost (Figure 6)."""
+    row = view.row("mem_vae")
+    if row is None:
+        return None
+    names = [f"{name}_{band}" for name in LOST for band in ("low", "high")]
+    found = {name: view.number(row, name, "both") for name in (*names, "change")}
+    measured = {name: one for name, one in found.items() if one is not None}
+    n = {name: one.mean for name, one in measured.items()}
+    if len(n) < len(found) or not np.isfinite(list(n.values())).all():
+        return None
+    pattern = (n["coherence_low"] - n["chance_low"]) / (1 - n["chance_low"])
+    lost = n["kept_low"] - n["kept_high"]
+    error = statistics.joined(measured["kept_low"].error, measured["kept_high"].error)
+    stays, fades = pattern > PATTERN, lost - 2 * error > DETAIL
+    period = 1 / view.of(row)[0].setting("cutoff")
+    kept = f"{n['kept_high']:.0f} % of the energy of detail and {n['kept_low']:.0f} % of the rest"
+    coherence = (
+        f"{n['coherence_high']:.2f} in detail (chance {n['chance_high']:.2f}) and {n['coherence_low']:.2f} in the rest "
+        f"({n['chance_low']:.2f})"
+    )
+    text = (
+        f"Detail: spatial periods below {period:g} pixels. With both memories disabled, images drawn from the prior "
+        f"keep {kept} (difference {lost:.0f} ± {error:.1f} points). Their coherence with the images of the same draws "
+        f"with the memory is {coherence}. The log-likelihood of test images changes by {n['change']:+.1f} nats "
+        f"(standard error {measured['change'].error or 0:.1f}). A part of that is the recognition model's, which was "
+        "trained with the memory."
+    )
+    if not fades and n["coherence_high"] < n["coherence_low"]:
+        text += " So detail is changed more than the pattern, but it does not lose more of its energy."
+    return Claim(
+        "Without the memory the main pattern stays and local detail is lost, in some sense",
+        "Figure 6, by eye (A)",
+        f"{kept} kept; coherence {coherence}",
+        HOLDS if stays and fades else PARTLY if stays or fades else FAILS,
+        text,
+        {name: n[name] for name in ("kept_high", "kept_low", "coherence_high", "coherence_low", "change")},
+    )
+
+
+def jackknife(statistic: Callable[..., Any], *values: np.ndarray) -> tuple[float, float | None]:
+    """A function of the means of several numbers per image, and its standard error: leaving out one image at a time.
+
+    values: [N] each. A single image has no standard error; what does not exist (0 / 0) is nan.
+    """
+    count = values[0].size
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(statistic(*(np.float64(one.mean()) for one in values)))
+        if count < 2:
+            return value, None
+        without = statistic(*((one.sum() - one) / (count - 1) for one in values))  # [N]
+        return value, float(np.sqrt((count - 1) * without.var()))
+
+
+def _coherence(cross: Any, one: Any, other: Any) -> Any:
+    """Of two sets of images in a band, from their shared energy and that of each."""
+    return cross / np.sqrt(one * other)
+
+
+def _minus(array: str, other: str = "") -> statistics.Values:
+    """An array, perhaps minus another image by image."""
+    return lambda file: file.array(array) - (file.array(other) if other else 0.0)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
+
+
+TABLES = {"detail": detail}
+CLAIMS = (local_detail,)

@@ -1,0 +1,52 @@
+"""Figure 6: images from the prior, with the memory and without."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from memvae.report import style
+from memvae.report.canvas import GAP, Canvas, draw_images
+from memvae.report.claims import Part
+from memvae.report.statistics import Measured
+from memvae.report.view import View
+
+PAGE = Part(
+    "Generation with the memory disabled (Figure 6)",
+    "What is read from memory is replaced by ones, in the layer next to the data or in every layer.",
+)
+LABELS = {
+    1: ("full memory", "memory\ndisabled", "memory\ndisabled"),
+    2: ("full memory", "first layer\ndisabled", "both layers\ndisabled"),
+}
+
+
+def measure(view: View) -> Iterator[Measured]:
+    """Images, no numbers."""
+    return iter(())
+
+
+def fig6(view: View) -> Figure:
+    """Figure 6 of the first model, its first seed."""
+    (row, found), *_ = view.made
+    file = found[0]
+    images, layers = file.array("images"), len(file.spec["network"]["hidden"])
+    labels = LABELS.get(layers, ("full memory", "first layer\ndisabled", "all layers\ndisabled"))
+    note = view.figure_note([file], f"{row.title}, seed {file.seed}, {images.shape[1]} draws of z")
+    return memory_disabled(images, file.image, labels, note)
+
+
+def memory_disabled(images: np.ndarray, shape: tuple[int, int], labels: Sequence[str], note: str = "") -> Figure:
+    """images: [3, n, D], a row of n images for each label."""
+    rows, count = images.shape[:2]
+    left, right, tall = 0.72, 0.02, shape[0] / shape[1]
+    unit = (style.PAGE - left - right) / (count * (1 + GAP) - GAP)  # inches: width of one image
+    canvas = Canvas(style.PAGE, 0.04 + unit * (rows * (tall + GAP) - GAP), note)
+    for row in range(rows):
+        axes = canvas.axes(left, unit * (rows - 1 - row) * (tall + GAP), style.PAGE - left - right, unit * tall)
+        draw_images(axes, images[row], shape)
+        axes.text(-0.25, tall / 2, labels[row], ha="right", va="center", linespacing=0.95)
+    return canvas.figure
+
+
+FIGURES = {"fig6": fig6}

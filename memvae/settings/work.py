@@ -1,0 +1,40 @@
+"""How much work a job is, from its specification alone. Standard library only.
+
+The work decides whether a job is compiled, and with that the last bits of its results: so these numbers are fixed.
+How long a job takes on a machine is estimated elsewhere (memvae/operations/cost.py), and decides nothing.
+"""
+
+from itertools import pairwise
+
+from memvae.settings.spec import Network, RunSpec
+
+FLOPS = 45e9  # per second: products of these sizes in float32 on the core that the rule was made for
+STEP_OVERHEAD = 2.5e-3  # seconds of a training step outside its products, there
+PAYS_BACK = 120.0  # seconds of work from which it is compiled
+
+
+def training_seconds(spec: RunSpec, images: int) -> float:
+    """Seconds of a training with so many images on that core, not compiled."""
+    encoder, decoder = products(spec.network)
+    training = spec.training
+    per_step = 3 * training.batch_size * (encoder + training.samples * decoder) / FLOPS + STEP_OVERHEAD
+    return training.epochs * (images // training.batch_size) * per_step
+
+
+def decoding_seconds(network: Network, rows: float) -> float:
+    """Seconds of the decoder's passes over so many rows on that core, not compiled."""
+    return rows * products(network)[1] / FLOPS
+
+
+def passing_seconds(network: Network, rows: float) -> float:
+    """Seconds of so many images' ways through encoder and decoder on that core, not compiled."""
+    return rows * sum(products(network)) / FLOPS
+
+
+def products(network: Network) -> tuple[float, float]:
+    """Floating-point operations of one image's way through the encoder and through the decoder."""
+    widths = (network.pixels, *network.hidden)
+    hidden = sum(a * b for a, b in pairwise(widths))
+    memory = sum(2 * units * slots for units, slots in zip(network.hidden, network.slots, strict=True))
+    top = network.hidden[-1] * network.latent
+    return 2.0 * (hidden + 2 * top), 2.0 * (hidden + top + memory)
