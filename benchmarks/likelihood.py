@@ -1,4 +1,4 @@
-"""The 5,000-sample log-likelihood: all rows at once with sigmoid then log, against memvae.analyses.likelihood.compute."""
+"""The 5,000-sample log-likelihood: all rows at once with sigmoid then log, against the analysis `likelihood`."""
 
 import contextlib
 import math

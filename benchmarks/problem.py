@@ -83,7 +83,8 @@ class Disagreement(Exception):
 
 def make(run: str, network: Network | None = None) -> Problem:
     """The problem of a run such as `mnist-mem_vae-k5-s0`, on drawn images; `network` replaces the run's own."""
-    spec = config.load().spec(run)
+    settings = config.load()
+    spec = settings.spec(run)
     network = network or spec.network
     training = replace(spec.training, precision="float32")
     generator = keyed("benchmark")
@@ -93,7 +94,9 @@ def make(run: str, network: Network | None = None) -> Problem:
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=SPREAD)
     noise = torch.randn(CHECKED_STEPS, training.samples, training.batch_size, network.latent, generator=generator)
     x = images(BATCHES * training.batch_size, network.image, generator)
-    return Problem(spec.model_title, network, training, arrays_of(model), x.numpy(), noise.numpy())
+    return Problem(
+        settings.models[run.split("-")[1]]["title"], network, training, arrays_of(model), x.numpy(), noise.numpy()
+    )
 
 
 def images(count: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -70,7 +70,7 @@ def _without_packages(name: str) -> NoReturn:
         say(f"memvae: the package {name} is not installed; `python -m memvae doctor` says what is missing")
         sys.exit(2)
     try:
-        doctor.tell(None)
+        doctor.report(None)
     except InputError as error:
         _refuse("doctor", error)
     sys.exit()

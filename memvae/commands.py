@@ -249,7 +249,7 @@ def doctor(arguments: Arguments) -> None:
         config = _config(arguments)
     except ImportError:
         config = None
-    doctors.tell(config)
+    doctors.report(config)
 
 
 # ---- what the subcommands share --------------------------------------------------------------------------------------

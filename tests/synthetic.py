@@ -47,8 +47,6 @@ def spec(run: str, epochs: int = 12) -> dict[str, Any]:
     return {
         "run": run,
         "dataset": dataset,
-        "dataset_title": DATASETS[dataset],
-        "model_title": TITLES[model],
         "seed": int(seed[1:]),
         "network": {"image": list(SIDE), "hidden": [5, 5], "latent": 3, "slots": slots},
         "training": {"samples": int(k[1:]), "epochs": epochs, "full_epochs": 3000},

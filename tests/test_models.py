@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("double")
 CPU = torch.device("cpu")
 
 TRAINING = replace(untrained.MNIST, epochs=3, full_epochs=3, constant_epochs=1, batch_size=8, curve_every=1)
-SPEC = RunSpec("tiny-mem_vae-k1-s0", "tiny", "tiny", "MEM-VAE", 0, Network(**reference.NETWORKS["mem_vae"]), TRAINING)
+SPEC = RunSpec("tiny-mem_vae-k1-s0", "tiny", 0, Network(**reference.NETWORKS["mem_vae"]), TRAINING)
 
 
 def saved(path, spec: RunSpec = SPEC) -> Trained:

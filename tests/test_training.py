@@ -47,7 +47,7 @@ BATCHES = 45 // 8  # of an epoch; five images are left over
 def spec(network: Network = NETWORK, seed: int = 0, **training) -> RunSpec:
     k = training.get("samples", 1)
     run = f"tiny-mem_vae-k{k}-s{seed}"
-    return RunSpec(run, "tiny", "tiny", "MEM-VAE", seed, network, replace(TRAINING, **training))
+    return RunSpec(run, "tiny", seed, network, replace(TRAINING, **training))
 
 
 def data(train: int = 45, test: int = 20) -> TrainingData:

@@ -166,8 +166,7 @@ def write_run_json(
     **facts: Any,
 ) -> None:
     """`<file>.run.json`: what differs between two identical runs (seconds, time of day, host, attempts), and the sha256
-    of every file that was read and of every file that was written, for `memvae trace`. `record_sha256` is that of the
-    record itself, which shows when it is edited.
+    of every file that was read and of every file that was written, for `memvae trace`.
 
     started: `time.monotonic()` when the work began, in seconds: no clock that can be set.
     """
@@ -184,7 +183,6 @@ def write_run_json(
         "outputs": {str(file): file_checksum(file) for file in outputs},
         **facts,
     }
-    record["record_sha256"] = record_checksum(record)
     write_text(path, json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
@@ -197,12 +195,6 @@ def read_record(path: Path | str) -> dict[str, Any]:
     kinds: dict[str, Any] = {"attempts": int, "seconds": (int, float), "inputs": dict, "outputs": dict}
     whole = isinstance(record, dict) and all(isinstance(record[k], kind) for k, kind in kinds.items() if k in record)
     return record if whole else {}
-
-
-def record_checksum(record: Mapping[str, Any]) -> str:
-    """sha256 of all entries of a `<file>.run.json` but `record_sha256`, which states it: as JSON with sorted keys."""
-    entries = {key: value for key, value in record.items() if key != "record_sha256"}
-    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 @cache

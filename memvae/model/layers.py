@@ -85,11 +85,11 @@ class Memory(nn.Module):
 
     def __init__(self, units: int, slots: int, attention: str, composition: str):
         super().__init__()
-        self.attention: Callable[[Tensor], Tensor] = _softmax if attention == "softmax" else torch.sigmoid
+        self.attention = ATTENTIONS[attention]
         self.C = nn.Parameter(torch.empty(units, slots))
         self.c = nn.Parameter(torch.zeros(slots))
         self.M = nn.Parameter(torch.empty(slots, units))
-        self.compose = {"mlp": ElementwiseMLP, "sum": Sum}[composition](units)
+        self.compose = COMPOSITIONS[composition](units)
 
     def preferences(self, h_g: Tensor) -> Tensor:
         """h_a, the preference value of each slot."""
@@ -137,3 +137,11 @@ def _mix(v1: Tensor, v2: Tensor, v3: Tensor, v4: Tensor, h_g: Tensor, h_m: Tenso
 
 def _softmax(logits: Tensor) -> Tensor:
     return torch.softmax(logits, dim=-1)
+
+
+# A new attention or composition is a function or module and an entry here; all else takes the names from here.
+ATTENTIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "softmax": _softmax}  # logits -> h_a
+COMPOSITIONS: dict[str, Callable[[int], nn.Module]] = {
+    "mlp": ElementwiseMLP,
+    "sum": Sum,
+}  # units -> (h_g, h_m) -> h_out

@@ -59,11 +59,6 @@ class RunFile:
         return self.spec["seed"]
 
     @property
-    def data(self) -> str:
-        """Title of the data set really used."""
-        return self.spec["dataset_title"]
-
-    @property
     def epochs(self) -> int:
         return int(self.attribute("epoch"))
 

@@ -94,7 +94,7 @@ def _page(
 ) -> str:
     lines = [
         "# Results",
-        f"Written by `{spec['command']}`; do not edit. {_what_was_run(spec, runs)}",
+        f"Written by `{spec['command']}`; do not edit. {_what_was_run(spec, parts, runs)}",
         "## The paper's claims at a glance",
         _claims_table([claim for part in parts for claim in part.claims], spec["scale"]),
         "±: one standard error, over test images and over seeds where a claim compares two models. With fewer than "
@@ -127,9 +127,11 @@ def _page(
     return "\n\n".join(line for line in lines if line) + "\n"
 
 
-def _what_was_run(spec: Mapping[str, Any], runs: Sequence[RunFile]) -> str:
+def _what_was_run(spec: Mapping[str, Any], parts: Sequence[_Shown], runs: Sequence[RunFile]) -> str:
+    rows = {run: row for part in parts for row in part.view.layout.rows for run in row.runs}
     lengths = dict.fromkeys(
-        f"{file.spec['model_title']} on {file.data} {file.epochs:,} of {file.spec['training']['full_epochs']:,} epochs"
+        f"{rows[file.run].title} on {rows[file.run].dataset} {file.epochs:,} of "
+        f"{file.spec['training']['full_epochs']:,} epochs"
         for file in runs
     )
     return plain(f"Scale {spec['scale']}: {spec['title']}. Trained: {'; '.join(lengths)}.")

@@ -114,7 +114,8 @@ class View:
     def data(self, files: Iterable[RunFile] | None = None) -> str:
         """Data sets and epochs, as in `MNIST (40 epochs), OCR-letters (200 epochs)`."""
         chosen = self.done if files is None else files
-        return ", ".join(dict.fromkeys(f"{file.data} ({file.epochs:,} epochs)" for file in chosen))
+        titles = {run: row.dataset for row in self.layout.rows for run in row.runs}
+        return ", ".join(dict.fromkeys(f"{titles[file.run]} ({file.epochs:,} epochs)" for file in chosen))
 
     def notes(self, *sentences: str) -> list[str]:
         """The scale's note first, where there is one, then the sentences that are not empty."""

@@ -4,7 +4,6 @@ The standard library alone is imported at the top, for Snakemake imports this mo
 """
 
 import copy
-import math
 import os
 import re
 import sys
@@ -14,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from memvae.errors import InputError
-from memvae.settings import registry
+from memvae.settings import registry, schema
 from memvae.settings.registry import Registered
 from memvae.settings.spec import STAGES, RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path("config/config.yaml")
 PAPER = "paper"  # the scale that is the configuration itself, without a change
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+MOST_THREADS = 1024
 ROOMS = ("models", "evaluation", "classifiers", "tables", "benchmarks", "report")  # below results/<scale>/
-DEPTH = 20  # levels of a configuration; ours has five
 RUN_NAME = re.compile(r"(?P<dataset>[a-z0-9_]+)-(?P<model>[a-z0-9_]+)-k(?P<k>[0-9]+)-s(?P<seed>[0-9]+)")
 
 
@@ -43,11 +41,11 @@ class Config:
     """The configuration of one scale: which runs there are, and the specification of each."""
 
     def __init__(self, raw: dict[str, Any]):
-        validate(raw)
+        raw = schema.check(raw)
         if raw["scale"] not in raw["scales"]:
             raise InputError(f"scale: found {raw['scale']!r}, expected one of {', '.join(raw['scales'])}")
         self.scale: str = raw["scale"]
-        self.seeds = [int(seed) for seed in raw["seeds"]]
+        self.seeds: list[int] = raw["seeds"]
         overrides = raw["scales"][self.scale]
         if changed := sorted(set(raw["scales"].get(PAPER, {})) - {"title"}):
             raise InputError(
@@ -168,8 +166,6 @@ class Config:
         raw = {
             "run": run,
             "dataset": name,
-            "dataset_title": dataset["title"],
-            "model_title": model["title"],
             "seed": int(match["seed"]),
             "network": network,
             "training": training,
@@ -195,9 +191,21 @@ class Config:
                     raise InputError(
                         f"scales.{self.scale}.replace: found {dataset!r}, expected one of {', '.join(self.datasets)}"
                     )
-        for analysis, settings in self.analyses.items():
-            if isinstance(settings, dict) and "models" in settings:
-                self.analysis_rows(analysis)
+        for name, analysis in self.registered.items():
+            for row in self.analysis_rows(name) if analysis.declared.memory else []:
+                if not self.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network.has_memory:
+                    raise InputError(
+                        f"analyses.{name}.models: found {row.model!r}, which has no memory, expected models with slots"
+                    )
+            self.analysis_rows(name)
+        for kind, entries_by_name in (("models", self.models), ("datasets", self.datasets)):
+            titles: dict[str, str] = {}
+            for name, entry in entries_by_name.items():
+                if (first := titles.setdefault(entry["title"], name)) != name:
+                    raise InputError(
+                        f"{kind}.{name}.title: found {entry['title']!r}, the title of {first} too, expected titles "
+                        "that differ"
+                    )
 
 
 def making(path: Path | str) -> str:
@@ -213,8 +221,8 @@ def threads() -> int:
     More jobs make better use of cores than more threads (docs/performance.md). Raises InputError for no such number.
     """
     wanted = os.environ.get("MEMVAE_THREADS") or "1"
-    if not wanted.isdigit() or int(wanted) < 1:
-        raise InputError(f"MEMVAE_THREADS: found {wanted!r}, expected a number from 1")
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= MOST_THREADS:
+        raise InputError(f"MEMVAE_THREADS: found {wanted!r}, expected a number from 1 to {MOST_THREADS}")
     return int(wanted)
 
 
@@ -223,9 +231,9 @@ def load(path: Path = CONFIG, overrides: dict[str, Any] | None = None, extra: Se
 
     Raises InputError when a file is missing, is no YAML, or holds an unknown key or a wrong value.
     """
-    raw = _read_yaml(path)
+    raw = read_yaml(path)
     for more in extra:
-        raw = merge(raw, _read_yaml(more))
+        raw = merge(raw, read_yaml(more))
     return Config(normalise(merge(raw, overrides or {})))
 
 
@@ -236,7 +244,7 @@ def normalise(raw: dict[str, Any]) -> dict[str, Any]:
     if isinstance(seeds, int | str):
         seeds = [seeds]
     if isinstance(seeds, list):
-        raw["seeds"] = [int(s) if isinstance(s, str) and s.strip().isdigit() else s for s in seeds]
+        raw["seeds"] = [int(s) if isinstance(s, str) and re.fullmatch("0|[1-9][0-9]{0,30}", s) else s for s in seeds]
     return raw
 
 
@@ -249,63 +257,38 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def validate(raw: dict[str, Any]) -> None:
-    """Raises InputError with the first offending key, what it holds and what is allowed."""
-    import jsonschema
-    import yaml
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that says what it seems to say: no key twice, numbers in plain decimals, only true and false.
 
-    _check_plain(raw, "")
-    schema = yaml.safe_load(SCHEMA.read_text())
-    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(raw))
-    if not errors:
-        return
-    unknown_keys = [error for error in errors if error.validator == "additionalProperties"]  # a typo: the best hint
-    error = jsonschema.exceptions.best_match(unknown_keys or errors)
-    where = ".".join(str(part) for part in error.absolute_path) or "config"
-    if error.validator == "additionalProperties":
-        allowed = sorted(error.schema.get("properties", {}))
-        unknown = sorted(set(error.instance) - set(allowed))
-        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(allowed)}")
-    if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        raise InputError(f"{where}: the key {missing[0]!r} is missing")
-    found = str(error.instance) if len(str(error.instance)) < 60 else str(error.instance)[:57] + "..."
-    allowed_text = {
-        "enum": lambda: "one of " + ", ".join(map(str, error.validator_value)),
-        "pattern": lambda: f"a name that matches {error.validator_value}",
-    }.get(error.validator, lambda: f"{error.validator} {error.validator_value}")()
-    hint = "; several are written 'seeds=[0,1,2]', with the quotes" if where.startswith("seeds") else ""
-    raise InputError(f"{where}: found {found!r}, expected {allowed_text}{hint}")
-
-
-def _check_plain(value: Any, where: str) -> None:
-    """What JSON Schema cannot refuse: keys that are no text, not-a-numbers, and characters that end a line.
-
-    Raises InputError with the first one, and when mappings or lists hold themselves.
+    Raises InputError with the file, and the line where one is to blame.
     """
-    if where.count(".") > DEPTH:
-        raise InputError(
-            f"{where[:60]}...: found more than {DEPTH} levels, expected fewer; does a YAML anchor hold itself?"
-        )
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str) or not key.isprintable():
-                raise InputError(f"{where or 'config'}: found the key {key!r}, expected plain text; put it in quotes")
-            _check_plain(item, f"{where}.{key}" if where else key)
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            _check_plain(item, f"{where}.{place}")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{where}: found {value}, expected a finite number")
-    elif isinstance(value, str) and not value.isprintable():
-        raise InputError(f"{where}: found {value[:60]!r}, expected text of one line without control characters")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
+    class Strict(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: Strict, node: Any) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for key, _ in reversed(node.value):
+            if keys.count(key.value) > 1:
+                line = key.start_mark.line + 1
+                raise InputError(f"{path}, line {line}: found the key {key.value!r} twice, expected once; remove one")
+        loader.flatten_mapping(node)
+        return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+    def plain(loader: Strict, node: Any, shape: str, words: str, make: Any) -> Any:
+        if not re.fullmatch(shape, node.value):
+            line = node.start_mark.line + 1
+            raise InputError(f"{path}, line {line}: found {node.value!r}, expected {words}; in quotes it is text")
+        return make(node.value)
+
+    Strict.add_constructor("tag:yaml.org,2002:map", mapping)
+    decimal = ("[-+]?(0|[1-9][0-9]{0,30})", "a whole number in plain decimals", int)
+    Strict.add_constructor("tag:yaml.org,2002:int", lambda loader, node: plain(loader, node, *decimal))
+    flag = ("true|false", "true or false", lambda value: value == "true")
+    Strict.add_constructor("tag:yaml.org,2002:bool", lambda loader, node: plain(loader, node, *flag))
     try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        raw = yaml.load(Path(path).read_text(encoding="utf-8"), Strict)
     except FileNotFoundError:
         raise InputError(
             f"{path}: not found; run this in the project's folder, or name the file with --config"
@@ -313,7 +296,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected a YAML file") from None
     # beside its own, PyYAML raises ValueError for 2020-13-01 and IndexError for `!!int ""`
-    except (yaml.YAMLError, ValueError, IndexError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, IndexError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: found no YAML ({' '.join(str(error).split())[:200]})") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: found {type(raw).__name__}, expected a mapping")

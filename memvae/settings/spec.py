@@ -5,26 +5,59 @@ neither YAML nor a schema; the standard library alone is imported here.
 import dataclasses
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from memvae.errors import InputError
+from memvae.settings.rules import SEEDS, Fields, ListOf, OneOf, Real, Rule, Text, Whole, keys_in_source
 
 # Raise a stage's number when its results change: what was computed before it is then computed again.
-STAGES = {
-    "prepare": 2,
-    "train": 2,
-    "classifier": 1,
-    "parameters": 1,
-    "likelihood": 3,
-    "generation": 1,
-    "detail": 1,
-    "slots": 2,
-    "imputation": 2,
-    "probing": 1,
-    "table": 3,
-    "figure": 3,
-    "page": 3,
-    "archive": 1,
+# Those of the analyses stand in their folders.
+STAGES = {"prepare": 2, "train": 2, "classifier": 1, "table": 4, "figure": 4, "page": 4, "archive": 2}
+OLD_KEYS = ("dataset_title", "model_title")  # in specifications of before; a title is no part of a run
+
+_LAYERS = Path(__file__).resolve().parents[1] / "model/layers.py"
+POSITIVE = Whole(1)
+RATE = Real(0, open_below=True)
+NAME = Text("lower-case letters, digits and _", "[a-z0-9_]+")
+PRECISION = OneOf(("float32", "bf16"))
+
+NETWORK: dict[str, Rule] = {
+    "image": ListOf(POSITIVE, 2, 2, note="rows, columns"),
+    "hidden": ListOf(POSITIVE, 1, 100, note="units of each hidden layer, the one next to the data first"),
+    "latent": Whole(1, note="Z"),
+    "slots": ListOf(Whole(), 1, 100, note="S of each decoder layer, 0: no memory"),
+    "attention": OneOf(keys_in_source(_LAYERS, "ATTENTIONS"), default="sigmoid"),
+    "composition": OneOf(keys_in_source(_LAYERS, "COMPOSITIONS"), default="mlp"),
+    "likelihood": OneOf(("bernoulli", "gaussian"), default="bernoulli"),
+}
+OPTIMISER: dict[str, Rule] = {
+    "learning_rate": Real(0, open_below=True, note="of Adam, at the start"),
+    "beta1": Real(0, 1, open_above=True),
+    "beta2": Real(0, 1, open_above=True),
+    "epsilon": Real(0, open_below=True, note="Lasagne's form: added to the uncorrected sqrt(v)"),
+    "decay": Real(0, 1, open_below=True, note="factor of the learning rate per epoch after constant_epochs"),
+    "clip_norm": Real(0, open_below=True, note="of the whole gradient"),
+    "clip_element": Real(0, open_below=True, note="of each element, after that"),
+    "reconstruction_weight": Real(0, note="nats per hidden layer; memory models only"),
+    "reconstruction_draw": OneOf(("shared", "second"), note="of z: the objective's own, or a second one"),
+    "curve_every": Whole(1, note="epochs between two points of the test curve"),
+    "precision": OneOf(PRECISION.names, note="of matrix products"),
+}
+TRAINING: dict[str, Rule] = {
+    "samples": Whole(1, note="K of the bound"),
+    "epochs": POSITIVE,
+    "full_epochs": Whole(1, note="the data set's own number; with fewer epochs the schedule is compressed"),
+    "constant_epochs": Whole(note="of full_epochs, at the full learning rate"),
+    "batch_size": Whole(2),
+    "binarise": OneOf(("each_epoch", "never")),
+    **OPTIMISER,
+}
+RUN: dict[str, Rule] = {
+    "run": Text("<dataset>-<model>-k<K>-s<seed>", r"[a-z0-9_]+-[a-z0-9_]+-k[0-9]+-s[0-9]+"),
+    "dataset": NAME,
+    "seed": Whole(0, SEEDS),
+    "version": Whole(default=STAGES["train"]),
 }
 
 
@@ -36,9 +69,18 @@ class Network:
     hidden: tuple[int, ...]  # units
     latent: int  # Z
     slots: tuple[int, ...]  # S of each decoder layer, 0: no memory
-    attention: str = "sigmoid"  # sigmoid | softmax
-    composition: str = "mlp"  # mlp | sum
-    likelihood: str = "bernoulli"  # bernoulli | gaussian
+    attention: str = "sigmoid"
+    composition: str = "mlp"
+    likelihood: str = "bernoulli"
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value outside its rule (NETWORK), or slots that do not fit hidden."""
+        _checked(self, NETWORK, "network")
+        if len(self.slots) != len(self.hidden):
+            raise InputError(
+                f"network: slots has {len(self.slots)} entries and hidden {len(self.hidden)}; expected one per hidden "
+                "layer, or one number for all"
+            )
 
     @property
     def pixels(self) -> int:
@@ -51,14 +93,14 @@ class Network:
 
 @dataclass(frozen=True)
 class Training:
-    """SPEC of one training; the sources stand in `config/config.yaml`."""
+    """One training; the meaning of each number stands in TRAINING, its source in `config/config.yaml`."""
 
     samples: int  # K of the bound
     epochs: int
-    full_epochs: int  # the data set's own number; with fewer epochs the schedule is compressed
-    constant_epochs: int  # of full_epochs, at the full learning rate
+    full_epochs: int
+    constant_epochs: int
     batch_size: int
-    binarise: str  # each_epoch | never
+    binarise: str
     learning_rate: float
     beta1: float
     beta2: float
@@ -67,23 +109,35 @@ class Training:
     clip_norm: float
     clip_element: float
     reconstruction_weight: float
-    reconstruction_draw: str  # shared | second
+    reconstruction_draw: str
     curve_every: int
-    precision: str  # of matrix products: float32 | bf16
+    precision: str
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value outside its rule (TRAINING), or a schedule longer than the training."""
+        _checked(self, TRAINING, "training")
+        if self.constant_epochs > self.full_epochs:
+            raise InputError(
+                f"training: constant_epochs is {self.constant_epochs}, expected at most epochs ({self.full_epochs})"
+            )
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """All that decides the weights of one run (with the data and the mode: memvae/compute.py)."""
+    """All that decides the weights of one run (with the data and the mode: memvae/model/device.py)."""
 
     run: str
     dataset: str
-    dataset_title: str
-    model_title: str
     seed: int
     network: Network
     training: Training
     version: int = STAGES["train"]
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a value outside its rule (RUN), or a training that does not fit the data."""
+        _checked(self, RUN, "run")
+        if self.network.likelihood == "gaussian" and self.training.binarise != "never":
+            raise InputError(f"run: binarise is {self.training.binarise!r}, expected 'never' for Gaussian data")
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
@@ -93,62 +147,31 @@ class RunSpec:
         """What `to_json` wrote. Raises InputError, beginning with `source`, for anything else."""
         try:
             raw = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{source}: found no JSON ({error}); expected a run's specification") from None
         return RunSpec.from_mapping(raw, source)
 
     @staticmethod
     def from_mapping(raw: Any, where: str) -> "RunSpec":
-        """Raises InputError, beginning with `where`, for unknown, missing or contradicting keys and wrong types."""
-        spec: RunSpec = strict(RunSpec, raw, where)
-        spec.check(where)
-        return spec
-
-    def check(self, where: str) -> None:
-        """Raises InputError, beginning with `where`, for what a schema cannot say: relations between keys."""
-        network, training = self.network, self.training
-        if len(network.slots) != len(network.hidden):
-            raise InputError(
-                f"{where}: slots has {len(network.slots)} entries and hidden {len(network.hidden)}; "
-                "expected one per hidden layer, or one number for all"
-            )
-        if training.samples < 1 or training.epochs < 1:
-            raise InputError(f"{where}: found K = {training.samples}, epochs = {training.epochs}, expected at least 1")
-        if training.constant_epochs > training.full_epochs:
-            raise InputError(
-                f"{where}: constant_epochs is {training.constant_epochs}, expected at most epochs "
-                f"({training.full_epochs})"
-            )
-        if network.likelihood == "gaussian" and training.binarise != "never":
-            raise InputError(f"{where}: binarise is {training.binarise!r}, expected 'never' for Gaussian data")
+        """Raises InputError, beginning with `where`, for unknown, missing or contradicting keys and wrong values."""
+        if isinstance(raw, dict):
+            raw = {key: value for key, value in raw.items() if key not in OLD_KEYS}
+        rules: dict[str, Rule] = {**RUN, "network": Fields(NETWORK), "training": Fields(TRAINING)}
+        checked = Fields(rules).check(raw, where)
+        try:
+            parts = {"network": Network(**checked["network"]), "training": Training(**checked["training"])}
+            return RunSpec(**{**checked, **parts})
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
 
 
-def strict(kind: type, raw: Any, where: str) -> Any:
-    """A dataclass of this module from a mapping; every key known, present and of its type, or InputError names it."""
-    if not isinstance(raw, dict):
-        raise InputError(f"{where}: found {type(raw).__name__}, expected a mapping")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    if unknown := sorted(set(raw) - set(fields)):
-        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(fields)}")
-    values = {}
-    for name, field in fields.items():
-        if name not in raw:
-            if field.default is dataclasses.MISSING:
-                raise InputError(f"{where}: the key {name!r} is missing")
-            continue
-        values[name] = _typed(field.type, raw[name], f"{where}.{name}")
-    return kind(**values)
+def network_of(raw: Any, where: str) -> Network:
+    """A network from a mapping. Raises InputError, beginning with `where`."""
+    return Network(**Fields(NETWORK).check(raw, where))
 
 
-def _typed(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return strict(kind, value, where)  # type: ignore[arg-type]
-    if getattr(kind, "__origin__", None) is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{where}: found {value!r}, expected a list of whole numbers")
-        return tuple(_typed(int, item, where) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise InputError(f"{where}: found {value!r}, expected {kind.__name__}")
-    return value
+def _checked(instance: Any, rules: dict[str, Rule], where: str) -> None:
+    """Every field by its rule; lists become tuples, whole floats whole numbers."""
+    for name, rule in rules.items():
+        value = rule.check(getattr(instance, name), f"{where}.{name}")
+        object.__setattr__(instance, name, tuple(value) if isinstance(value, list) else value)

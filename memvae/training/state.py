@@ -1,7 +1,6 @@
 """The training state on disk: what a killed job continues from, and the lock that keeps a second process out."""
 
 import fcntl
-import json
 import os
 import platform
 import uuid
@@ -131,8 +130,9 @@ def resume(
     except InputError as error:
         _set_aside(path, str(error))
         return fresh
-    wanted = {"spec": json.loads(spec.to_json()), "data_sha256": data_sha256, "device": generator.device.type}
-    if different := [key for key, value in wanted.items() if stored.attributes.get(key) != value]:
+    wanted = {"spec": spec, "data_sha256": data_sha256, "device": generator.device.type}
+    found = stored.attributes | {"spec": _spec(stored)}
+    if different := [key for key, value in wanted.items() if found.get(key) != value]:
         _set_aside(path, f"it belongs to another {' and '.join(different)}")
         return fresh
     step.model.load_state_dict({name: torch.from_numpy(value) for name, value in stored.group("weights").items()})
@@ -153,6 +153,14 @@ def resume(
 def array(tensor: torch.Tensor) -> np.ndarray:
     """A tensor of any device as a numpy array."""
     return tensor.detach().cpu().numpy()
+
+
+def _spec(stored: store.Stored) -> RunSpec | None:
+    """The specification of a state; None where it is none that this version knows."""
+    try:
+        return RunSpec.from_mapping(stored.attributes.get("spec"), str(stored.path))
+    except InputError:
+        return None
 
 
 def _set_aside(path: Path, why: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memvae.analyses import Analysis, Work
+from memvae.settings.rules import OneOf, Real, Whole
 from memvae.settings.spec import Network
 
 CONDITIONS = 3  # with the memory, without one, without any
@@ -15,4 +16,19 @@ def work(network: Network, settings: Mapping[str, Any], train_images: int, test_
     return Work(decoder_rows=CONDITIONS * draws)
 
 
-ANALYSIS = Analysis(version=1, memory=True, tables={"detail": "Local detail without memory"}, work=work)
+ANALYSIS = Analysis(
+    version=1,
+    settings={
+        "draws": Whole(2, note="of z from the prior, whose images are compared"),
+        "cutoff": Real(
+            0, 0.5, open_below=True, open_above=True, note="cycles per pixel, from which an image is detail"
+        ),
+        "images": Whole(note="test images with K = samples; 0: all"),
+        "samples": Whole(1, note="K of their log-likelihood, per condition"),
+        "bound_draws": Whole(1, note="draws of z per image for L_1"),
+        "precision": OneOf(("float32", "bf16"), note="of the decoder's products"),
+    },
+    memory=True,
+    tables={"detail": "Local detail without memory"},
+    work=work,
+)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memvae.analyses import Analysis, Work
+from memvae.settings.rules import Flag, ListOf, OneOf, Real, Whole
 from memvae.settings.spec import Network
 
 
@@ -14,6 +15,15 @@ def work(network: Network, settings: Mapping[str, Any], train_images: int, test_
 
 ANALYSIS = Analysis(
     version=2,
+    settings={
+        "iterations": Whole(1),
+        "batch_size": Whole(2, note="batch norm uses each batch's own statistics"),
+        "shown": Whole(1, 64, note="images that Figure 8 shows"),
+        "precision": OneOf(("float32", "bf16"), note="of products"),
+        "squares": ListOf(Whole(2), note="side of the missing centred square, pixels"),
+        "drops": ListOf(Real(0.001, 1), note="probability that a pixel is missing"),
+        "left_half": Flag(note="the left half is missing; Figure 8 needs it"),
+    },
     needs=("data", "classifier"),
     labels=True,
     tables={"imputation": "Missing pixels"},

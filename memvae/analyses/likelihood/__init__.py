@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memvae.analyses import Analysis, Work
+from memvae.settings.rules import MapOf, OneOf, Whole
 from memvae.settings.spec import Network
 
 
@@ -14,6 +15,14 @@ def work(network: Network, settings: Mapping[str, Any], train_images: int, test_
 
 ANALYSIS = Analysis(
     version=3,
+    settings={
+        "samples": Whole(1, note="K of the reported log-likelihood"),
+        "more_samples": MapOf(Whole(), note="a larger K by data set; 0 or left out: none"),
+        "images": Whole(note="test images with K = samples; 0: all"),
+        "bound_draws": Whole(1, note="draws of z per image for L_1 and its parts"),
+        "train_images": Whole(1, note="training images for train minus test"),
+        "precision": OneOf(("float32", "bf16"), note="of the decoder's products"),
+    },
     tables={"likelihood": "Log-likelihood"},
     extended={"likelihood_extended": "Log-likelihood, main text too"},
     paper=("likelihood",),

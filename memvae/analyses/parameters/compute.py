@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from memvae.model.network import MemVAE
-from memvae.settings.spec import Network, strict
+from memvae.settings.spec import Network, network_of
 
 
 def compute(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """`counts` of the networks of some rows: int64 [rows]."""
-    networks = [strict(Network, row["network"], "network") for row in rows]
+    networks = [network_of(row["network"], "network") for row in rows]
     return {"counts": np.array([count_parameters(network) for network in networks], dtype=np.int64)}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memvae.analyses import Analysis, Work
+from memvae.settings.rules import ListOf, Real, Whole
 from memvae.settings.spec import Network
 
 
@@ -13,6 +14,11 @@ def work(network: Network, settings: Mapping[str, Any], train_images: int, test_
 
 ANALYSIS = Analysis(
     version=1,
+    settings={
+        "steps": Whole(1, note="of the authors' classifier"),
+        "svc_c": ListOf(Real(0, open_below=True), 1, note="LinearSVC: C is chosen among these on training images"),
+        "svc_images": Whole(3, note="training images for that choice"),
+    },
     labels=True,
     tables={"probing": "Classifiers on the features"},
     paper=("probing",),

@@ -1,0 +1,250 @@
+"""What a setting may be: one definition for YAML, JSON, Python and the documentation. Standard library only.
+
+A rule checks a value: `check(value, where)` returns it (a whole float as a whole number) or raises InputError that
+names `where`, what was found, what is expected and, where it helps, what to write. `default` makes a key optional;
+`note` says what it means (config/README.md is made of them).
+"""
+
+import ast
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from memvae.errors import InputError
+
+MISSING: Any = "no default"
+SEEDS = 2**32 - 1  # scikit-learn's limit
+MOST = 2**53  # whole numbers up to here are exact as floats
+
+
+class Rule(Protocol):
+    def check(self, value: Any, where: str) -> Any: ...
+
+    @property
+    def words(self) -> str: ...
+
+    @property
+    def default(self) -> Any: ...
+
+    @property
+    def note(self) -> str: ...
+
+
+def refuse(where: str, value: Any, expected: str, advice: str = "") -> NoReturn:
+    """Raises InputError: what was found, shortened, and what is expected."""
+    shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:57]}..."
+    raise InputError(f"{where}: found {shown}, expected {expected}{'; ' if advice else ''}{advice}")
+
+
+@dataclass(frozen=True)
+class Whole:
+    least: int = 0
+    most: int = MOST
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> int:
+        whole = int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= MOST else value
+        if isinstance(whole, bool) or not isinstance(whole, int) or not self.least <= whole <= self.most:
+            advice = "several are written 'seeds=[0,1,2]', with the quotes" if where.startswith("seeds") else ""
+            refuse(where, value, self.words, advice)
+        return whole
+
+    @property
+    def words(self) -> str:
+        return f"a whole number from {self.least}" + ("" if self.most == MOST else f" to {self.most:,}")
+
+
+@dataclass(frozen=True)
+class Real:
+    least: float = -math.inf
+    most: float = math.inf
+    open_below: bool = False  # `least` itself is not allowed
+    open_above: bool = False
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> float:
+        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value):
+            mantissa, exponent = value.split("e")
+            refuse(where, value, self.words, f"YAML reads this as text: write {mantissa}.0e{exponent}")
+        number = not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < MOST
+        low = number and (self.least < value or (self.least == value and not self.open_below))
+        high = number and (value < self.most or (self.most == value and not self.open_above))
+        if not (low and high):
+            refuse(where, value, self.words)
+        return value
+
+    @property
+    def words(self) -> str:
+        low = f" {'above' if self.open_below else 'from'} {self.least:g}" if self.least > -math.inf else ""
+        high = f" {'below' if self.open_above else 'up to'} {self.most:g}" if self.most < math.inf else ""
+        return f"a number{low}{high}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    names: tuple[str, ...]
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> str:
+        if not isinstance(value, str) or value not in self.names:
+            refuse(where, value, self.words)
+        return value
+
+    @property
+    def words(self) -> str:
+        return "one of " + ", ".join(self.names)
+
+
+@dataclass(frozen=True)
+class Flag:
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> bool:
+        if not isinstance(value, bool):
+            refuse(where, value, self.words)
+        return value
+
+    @property
+    def words(self) -> str:
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text of one line. shape: a pattern that all of it matches, and in `words` what that means."""
+
+    words: str = "text of one line"
+    shape: str = ""
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> str:
+        plain = isinstance(value, str) and value.isprintable() and len(value) <= 1000
+        if not plain or (self.shape and not re.fullmatch(self.shape, value)):
+            refuse(where, value, self.words)
+        return value
+
+
+@dataclass(frozen=True)
+class ListOf:
+    rule: Rule
+    least: int = 0  # entries
+    most: int = 10000
+    different: bool = False
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> list[Any]:
+        if not isinstance(value, list | tuple) or not self.least <= len(value) <= self.most:
+            refuse(where, value, self.words)
+        checked = [self.rule.check(item, f"{where}.{place}") for place, item in enumerate(value)]
+        if self.different and len(set(map(str, checked))) < len(checked):
+            refuse(where, value, "entries that differ")
+        return checked
+
+    @property
+    def words(self) -> str:
+        count = f" of {self.least}" if self.least == self.most else f" of at least {self.least}" if self.least else ""
+        return f"a list{count}, each {self.rule.words}"
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """A mapping from names that the user chooses."""
+
+    rule: Rule
+    names: Text = Text()
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            refuse(where, value, self.words)
+        for name in value:
+            self.names.check(name, where)
+        return {name: self.rule.check(item, f"{where}.{name}" if where else name) for name, item in value.items()}
+
+    @property
+    def words(self) -> str:
+        return f"a mapping from {self.names.words} to {self.rule.words}"
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A mapping with known keys, each with a rule of its own. partial: any key may be left out."""
+
+    rules: Mapping[str, Rule]
+    partial: bool = False
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            refuse(where or "config", value, self.words)
+        if unknown := [key for key in value if key not in self.rules]:
+            raise InputError(
+                f"{where or 'config'}: found the unknown key {unknown[0]!r}, expected one of {', '.join(self.rules)}"
+            )
+        checked = {}
+        for name, rule in self.rules.items():
+            if name in value:
+                checked[name] = rule.check(value[name], f"{where}.{name}" if where else name)
+            elif not self.partial and rule.default is MISSING:
+                raise InputError(f"{where or 'config'}: the key {name!r} is missing, expected {rule.words}")
+            elif not self.partial and rule.default is not None:
+                checked[name] = rule.default
+        return checked
+
+    @property
+    def words(self) -> str:
+        return f"a mapping with the keys {', '.join(self.rules)}" if self.rules else "an empty mapping, {}"
+
+
+@dataclass(frozen=True)
+class Either:
+    """Whichever of two rules fits the kind of value: a list, or a single one."""
+
+    single: Rule
+    many: Rule
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> Any:
+        return (self.many if isinstance(value, list | tuple) else self.single).check(value, where)
+
+    @property
+    def words(self) -> str:
+        return f"{self.single.words}, or {self.many.words}"
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """null, or what the rule says."""
+
+    rule: Rule
+    default: Any = MISSING
+    note: str = ""
+
+    def check(self, value: Any, where: str) -> Any:
+        return None if value is None else self.rule.check(value, where)
+
+    @property
+    def words(self) -> str:
+        return f"{self.rule.words}, or null"
+
+
+def keys_in_source(path: Path, dictionary: str) -> tuple[str, ...]:
+    """The keys of a dictionary in a module that is not imported here, since it needs torch."""
+    for node in ast.parse(path.read_text()).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(target, ast.Name) and target.id == dictionary and isinstance(value, ast.Dict):
+            return tuple(str(key.value) for key in value.keys if isinstance(key, ast.Constant))
+    raise KeyError(f"{path} has no dictionary {dictionary}")

@@ -1,0 +1,127 @@
+"""Every key of config/config.yaml and what it may be, made of the rules of memvae/settings/rules.py."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from memvae.errors import InputError
+from memvae.settings import registry
+from memvae.settings.rules import SEEDS, Either, Fields, ListOf, MapOf, Nothing, OneOf, Rule, Text, Whole
+from memvae.settings.spec import NAME, NETWORK, OPTIMISER, POSITIVE, TRAINING
+
+DEPTH = 20  # levels of a configuration; ours has five
+
+
+def optional(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    """The same rules for keys that may be left out."""
+    return {name: dataclasses.replace(rule, default=None) for name, rule in rules.items()}  # type: ignore[type-var]
+
+
+LENGTH: dict[str, Rule] = {name: TRAINING[name] for name in ("epochs", "batch_size", "constant_epochs")}
+SHAPE: dict[str, Rule] = {
+    "hidden": NETWORK["hidden"],
+    "latent": NETWORK["latent"],
+    "slots": Either(Whole(), ListOf(Whole(), 1, 100), note="S of each decoder layer, or one number for all; 0: none"),
+}
+SUM = Text("a sha256, 64 digits from 0 to f", "[0-9a-f]{64}", default=None)
+FILE = Fields(
+    {
+        "sha256": SUM,
+        "sha256_rows": dataclasses.replace(SUM, note="of the sorted rows"),
+        "homes": ListOf(
+            Text("a URL from https:// to /", "https://[^ ]+/"), 1, note="where the file is downloaded from"
+        ),
+    }
+)
+DATASET: dict[str, Rule] = {
+    "title": Text(note="in tables and figures"),
+    "loader": Text(
+        "mnist, ocr_letters, frey_faces, digits, hdf5, or your module and function, written own.gray:gray",
+        r"mnist|ocr_letters|frey_faces|digits|hdf5|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
+    ),
+    "file": Text("a path without { and }", "[^{}]+", default=None, note="your HDF5 file, for the loader hdf5"),
+    "image": NETWORK["image"],
+    "likelihood": dataclasses.replace(NETWORK["likelihood"], default="bernoulli", note="of a pixel"),  # type: ignore[type-var]
+    "binarise": OneOf(("each_epoch", "never"), note="x ~ Bernoulli(pixel), anew every epoch, or never"),
+    "network": Fields(SHAPE, note="what its models share"),
+    "training": Fields({**LENGTH, **optional(OPTIMISER)}, note="what its trainings share"),
+    "files": MapOf(
+        FILE, Text("the name of a file", "[A-Za-z0-9][A-Za-z0-9._-]*"), default=None, note="raw files by name"
+    ),
+}
+MODEL: dict[str, Rule] = {
+    "title": Text(note="in tables and figures"),
+    **optional(SHAPE),
+    **optional({name: NETWORK[name] for name in ("attention", "composition")}),
+}
+RUNS = ListOf(Fields({"dataset": NAME, "model": NAME, "k": Whole(1, note="K of the bound")}))
+BLOCK: dict[str, Rule] = {
+    "module": Text("a module and its declaration, written own.distances:ANALYSIS", "[^ :]+:[^ :]+", default=None),
+    "models": ListOf(NAME, 1, default=None, note="which it is about; without it all runs"),
+    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="which it shows; without it all"),
+}
+
+
+def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
+    """The rules of the whole configuration. blocks: its `analyses`, which name what else there is."""
+    analyses: dict[str, Rule] = {
+        "dataset": dataclasses.replace(NAME, note="of the analyses that name models"),
+        "classifier": Fields({"epochs": POSITIVE}, note="the classifier of imputation"),
+    }
+    for name, analysis in registry.registered(blocks).items():
+        analyses[name] = Fields({**BLOCK, **analysis.declared.settings})
+    changed = {k: dataclasses.replace(rule, partial=True) for k, rule in analyses.items() if isinstance(rule, Fields)}
+    scale: dict[str, Rule] = {
+        "title": Text(note="what tables and figures say of it"),
+        "replace": MapOf(Nothing(NAME), NAME, default=None, note="one data set for another; null: none"),
+        "epochs": MapOf(POSITIVE, NAME, default=None, note="by data set"),
+        "training": Fields({**LENGTH, **OPTIMISER}, partial=True, default=None),
+        "analyses": Fields({**analyses, **changed}, partial=True, default=None),
+    }
+    return {
+        "scale": Text(note="one of `scales`"),
+        "seeds": ListOf(Whole(0, SEEDS), 1, different=True, note="one run of every model per seed"),
+        "data_folder": Text(default="", note="a folder with already downloaded files"),
+        "datasets": MapOf(Fields(DATASET), NAME),
+        "models": MapOf(Fields(MODEL), NAME),
+        "training": Fields(OPTIMISER),
+        "runs": Fields({"appendix": RUNS, "extended": RUNS, "own": RUNS}),
+        "analyses": Fields(analyses),
+        "scales": MapOf(Fields(scale), NAME),
+    }
+
+
+def check(raw: Any) -> dict[str, Any]:
+    """The configuration, every value checked. Raises InputError with the first offending key."""
+    _check_plain(raw, "")
+    blocks = raw.get("analyses") if isinstance(raw, dict) else None
+    checked = Fields(rules(blocks if isinstance(blocks, dict) else {})).check(raw, "")
+    for name, dataset in checked["datasets"].items():
+        for file, entry in dataset.get("files", {}).items():
+            if ("sha256" in entry) == ("sha256_rows" in entry):
+                raise InputError(f"datasets.{name}.files.{file}: expected either sha256 or sha256_rows")
+    return checked
+
+
+def _check_plain(value: Any, where: str) -> None:
+    """Keys that are no text, not-a-numbers, and characters that end a line are refused everywhere.
+
+    Raises InputError with the first one, and when mappings or lists hold themselves.
+    """
+    if where.count(".") > DEPTH:
+        raise InputError(
+            f"{where[:60]}...: found more than {DEPTH} levels, expected fewer; does a YAML anchor hold itself?"
+        )
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str) or not key.isprintable():
+                raise InputError(f"{where or 'config'}: found the key {key!r}, expected plain text; put it in quotes")
+            _check_plain(item, f"{where}.{key}" if where else key)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_plain(item, f"{where}.{place}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where}: found {value}, expected a finite number")
+    elif isinstance(value, str) and not value.isprintable():
+        raise InputError(f"{where}: found {value[:60]!r}, expected text of one line without control characters")
