@@ -43,6 +43,8 @@ def main() -> None:
     except ModuleNotFoundError as error:  # nothing is installed: the doctor alone runs without numpy and h5py
         _without_packages(error.name or "")
     arguments = parser.parse_args(_with_analyse(sys.argv[1:]))
+    if arguments.command == "analyse":
+        arguments.command = arguments.name
     try:
         with signals.raising():
             arguments.stage(arguments)

@@ -94,7 +94,7 @@ def test_a_wrong_count_fails_at_every_scale(tmp_path: Path) -> None:
 
 
 def test_the_configuration_gives_the_reason_for_every_model_that_is_left_out() -> None:
-    told = targets.told(project.TINY, targets.CHECK)
+    told = targets.plan(project.TINY, targets.CHECK)
     assert told["scale"] == "tiny"
     assert "no data at scale tiny" in told["not_run"]["ocr_letters-vae-k1"]
     assert "check_extended" in told["not_run"]["mnist-mem_vae-k5"]

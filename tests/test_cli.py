@@ -11,23 +11,11 @@ import project
 import pytest
 
 from memvae.files import store
+from memvae.settings import registry
 from memvae.settings.spec import STAGES as VERSIONS
 
-STAGES = {"download", "train", "prepare", "classifier", "parameters", "likelihood", "generation", "slots", "imputation"}
-STAGES |= {
-    "detail",
-    "probing",
-    "table",
-    "figure",
-    "scorecard",
-    "check",
-    "page",
-    "cost",
-    "archive",
-    "redraw",
-    "trace",
-    "doctor",
-}
+OWN_FILE = {"prepare", "train", "classifier", "table", "figure", "page", "archive"}  # stages with a version
+WITHOUT = {"download", "analyse", "scorecard", "measurements", "check", "redraw", "trace", "doctor", "cost"}
 
 
 @pytest.fixture
@@ -40,18 +28,22 @@ def refused(folder: Path, *arguments: str, **variables: str) -> str:
     result = project.memvae(folder, *arguments, **variables)
     lines = result.stderr.strip().splitlines()
     assert result.returncode == 2 and len(lines) == 1, result.stderr
-    assert lines[0].startswith(f"memvae {arguments[0]}: ")
+    assert lines[0].startswith((f"memvae {arguments[0]}: ", f"memvae {arguments[1]}: "))
     return lines[0]
 
 
-def test_help_lists_one_subcommand_per_stage(folder: Path) -> None:
+def test_help_lists_one_subcommand_per_stage_and_the_analyses(folder: Path) -> None:
     result = project.memvae(folder, "--help")
-    assert set(re.findall(r"^    (\w+)\b", result.stdout, re.MULTILINE)) == STAGES
+    assert set(re.findall(r"^    (\w+)\b", result.stdout, re.MULTILINE)) == OWN_FILE | WITHOUT
+    assert set(VERSIONS) == OWN_FILE
+    listed = project.memvae(folder, "analyse", "--help").stdout
+    assert all(name in listed for name in registry.shipped())
 
 
-def test_stages_of_the_workflow_have_a_version() -> None:
-    without_own_file = {"download", "cost", "scorecard", "check", "redraw", "trace", "doctor"}
-    assert set(VERSIONS) == STAGES - without_own_file
+def test_an_analysis_is_a_subcommand_too(folder: Path) -> None:
+    line = refused(folder, "slots", "digits-mem_vae-k1-s0", "--scale", "demo")
+    assert "results/demo/models/digits-mem_vae-k1-s0.h5" in line
+    assert "expected one of" in refused(folder, "analyse", "nothing", "digits-mem_vae-k1-s0").replace("nothing", "")
 
 
 def test_a_missing_data_set_says_how_to_make_it(folder: Path) -> None:
@@ -83,7 +75,7 @@ def test_settings_that_are_no_json_are_refused(folder: Path) -> None:
     (folder / "plan.json").write_text("{}")
     assert "--spec" in refused(folder, "train", run, "--spec", "{", *options)
     assert "plan.json: found no plan of table3" in refused(folder, "table", "table3", "--plan", "plan.json")
-    assert "none.json: not found" in refused(folder, "table", "table3", "--plan", "none.json")
+    assert "none.json: cannot be read (No such file" in refused(folder, "table", "table3", "--plan", "none.json")
 
 
 def test_an_unknown_table_figure_or_scorecard_names_those_there_are(folder: Path) -> None:

@@ -298,7 +298,7 @@ def test_what_snakemake_imports_at_every_dry_run_is_light(module: str) -> None:
 def test_training_and_analyses_need_torch_numpy_and_h5py_alone() -> None:
     unwanted = "{'pandas', 'matplotlib', 'sklearn', 'snakemake', 'yaml'}"
     code = (
-        "import sys, memvae.commands, memvae.training.loop, memvae.model.trained; from memvae.settings import registry; "
+        "import sys, memvae.commands, memvae.training.loop; from memvae.settings import registry; "
         "found = [registry.find(name) for name in registry.shipped()]; "
         "[one.part('compute') for one in found if one.declared.of != 'models']; "
         f"print(sorted({unwanted} & set(sys.modules)))"

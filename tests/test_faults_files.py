@@ -219,9 +219,9 @@ def plan(raw: Any) -> None:
         assert RunSpec.from_json(spec.to_json()) == spec
     for entry in targets.drawn(config):
         json.dumps(entry, allow_nan=False)
-    for target in (*targets.TABLES, *targets.FIGURES, *targets.SCORECARDS, "page", "archive", "parameters"):
+    for target in (*targets.shown(config), *targets.SCORECARDS, "page", "archive", "parameters"):
         targets.plan_file(config, target)
-    for name in (*targets.ANALYSIS_OF.values(), "likelihood", "classifier"):
+    for name in (*config.registered, "classifier"):
         for data in config.datasets:
             json.dumps(targets.settings(config, name, data), allow_nan=False)
 

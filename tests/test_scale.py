@@ -13,7 +13,6 @@ import pytest
 import synthetic
 
 from memvae.settings import config as configuration
-from memvae.settings import targets
 
 pytestmark = pytest.mark.slow  # most of it is writing thousands of files
 RUNS = 1000
@@ -77,10 +76,10 @@ def test_scorecard_of_a_thousand_runs_is_their_mean_and_spread(folder: Path) -> 
     for row in config.rows("appendix"):
         for seed, run in enumerate(row.runs):
             synthetic.likelihood(evaluation, run, np.array([-90.0, -92.0]) + seed)
-    for row in targets.rows(config, "probing"):
+    for row in config.analysis_rows("probing"):
         for run in row.runs:
             synthetic.probing(evaluation, run, right=36, right_svc=36)
-    for row in targets.rows(config, "table4"):
+    for row in config.analysis_rows("slots"):
         for seed, run in enumerate(row.runs):
             synthetic.slots(evaluation, run, seed=seed)
     synthetic.parameters(evaluation, {"mnist-vae": 100})

@@ -142,8 +142,7 @@ def test_hostile_names_stay_one_word_of_a_printed_command(hostile: tuple[Path, s
     commands = [shlex.split(line) for line in result.stdout.splitlines() if "python -m memvae " in line]
     stages = {words[words.index("memvae") + 1]: words for words in commands}
     specs = {name: json.loads(stages[name][stages[name].index("--spec") + 1]) for name in ("prepare", "train")}
-    assert specs["prepare"]["title"] == specs["train"]["dataset_title"] == f"{HOSTILE} {{log}} {{0}} {{{{"
-    assert specs["train"]["model_title"] == HOSTILE
+    assert specs["prepare"]["title"] == f"{HOSTILE} {{log}} {{0}} {{{{"
     assert specs["prepare"]["file"] == f"{HOSTILE}.h5"
     assert not pwned(folder.parent)
 
@@ -153,8 +152,7 @@ def test_hostile_names_run_nothing(hostile: tuple[Path, str]) -> None:
     with faults.injected("hostile folder, file name and titles", "workflow"):
         result = project.tiny(folder, *TARGETS, changes=changes)
         assert result.returncode == 0, result.stderr[-3000:]
-        stored = store.read(folder / TARGETS[0], "analysis/likelihood")
-        assert stored.attributes["spec"]["model_title"] == HOSTILE
+        assert store.read(folder / TARGETS[0], "analysis/likelihood").attributes["spec"]["dataset"] == "own"
         assert not pwned(folder.parent, project.ROOT)
 
 
