@@ -1,4 +1,4 @@
-# What .ci/run installs, and the project. docs/environment.md says how to build and run it, with Apptainer too.
+# What .ci/run installs, and the project. docs/running.md says how to build and run it, with Apptainer too.
 FROM python:3.11-slim-bookworm
 
 COPY .ci/packages.txt /tmp/packages.txt

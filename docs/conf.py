@@ -14,8 +14,8 @@ from sphinx.writers.html5 import HTML5Translator
 import memvae
 
 project, author, release = "memvae", "the memvae authors", memvae.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["results/README.md"]  # about the folder, for its readers
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
+exclude_patterns = ["results/README.md", "example/*", "explore.ipynb"]  # for readers of the folders
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}

@@ -46,7 +46,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The faults that were injected, and what came of them (docs/reliability.md)."""
+    """The faults that were injected, and what came of them (docs/files.md)."""
     if faults.COUNTS:
         terminalreporter.section(f"faults, seed {faults.SEED}")
         terminalreporter.write_line("\n".join(faults.summary()))

@@ -1,5 +1,5 @@
 """An evaluator of model files in numpy and h5py alone, float64: written from the paper's equations and the names of the
-weights (docs/formats.md), it shares nothing with the package or with reference.py. Bernoulli data.
+weights (docs/files.md), it shares nothing with the package or with reference.py. Bernoulli data.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Small files of every kind that tables and figures read, as `docs/formats.md` describes them."""
+"""Small files of every kind that tables and figures read, as `docs/files.md` describes them."""
 
 from pathlib import Path
 from typing import Any

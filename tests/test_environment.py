@@ -147,7 +147,7 @@ def test_the_lock_satisfies_all_that_the_tests_environment_needs():
 
 
 def test_the_documented_command_makes_the_lock_for_the_oldest_python_and_every_extra():
-    (command,) = re.findall(r"^uv pip compile .+$", (ROOT / "docs/environment.md").read_text(), re.MULTILINE)
+    (command,) = re.findall(r"^uv pip compile .+$", (ROOT / "docs/running.md").read_text(), re.MULTILINE)
     assert f" --python-version {PYTHON} " in command
     assert " --all-extras " in command and " --universal " in command
 

@@ -106,7 +106,7 @@ def test_published_log_likelihoods_agree_within_monte_carlo_error():
     """Every model of the folder, on some 50 of its images, with the K of its file.
 
     With the published draws of z, every image to 0.05 nats: what bf16 products leave is 0.03 at most in the models
-    of scale=long (docs/agreement.md). With draws of its own, the mean: a few of thousands of weights decide an
+    of scale=long (docs/differences.md). With draws of its own, the mean: a few of thousands of weights decide an
     image's L_K, so its error has heavy tails, and no normal error bar fits. What holds whatever the tails: two
     evaluations of an image differ symmetrically about 0, so the sum of the differences exceeds 4 times the root of
     the sum of their squares with probability 2 exp(-8) at most (Hoeffding).

@@ -1,6 +1,6 @@
 """Faults while the workflow's commands run: the same command again gives the bytes of an undisturbed run.
 
-A short selection runs with the other tests, everything with `-m slow`, which prints the counts of docs/reliability.md.
+A short selection runs with the other tests, everything with `-m slow`, which prints the counts of docs/files.md.
 """
 
 import json

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import project
 import pytest
 
@@ -36,8 +37,8 @@ def rewrite(path: str) -> None:
     """The HDF5 file with other arrays, undamaged."""
     stored = store.read(path)
     attributes = {k: v for k, v in stored.attributes.items() if k not in ("format", "format_version", "sha256")}
-    name = next(name for name, array in stored.arrays.items() if array.dtype.kind == "f")
-    arrays = stored.arrays | {name: stored.arrays[name] + 1}
+    name = min(stored.arrays)
+    arrays = stored.arrays | {name: np.flip(stored.arrays[name], 0) if stored.arrays[name].size > 1 else 1}
     store.write(path, stored.attributes["format"].removeprefix("memvae/"), arrays, attributes)
 
 

@@ -178,8 +178,8 @@ def test_a_change_of_one_run_reruns_what_depends_on_it_alone(finished: Path) -> 
     changes = "models: {vis_mem_vae: {slots: 3}}"
     result = project.tiny(finished, "-n", "--quiet", "rules", changes=changes)
     jobs = "\n" + _squeezed(result)
-    assert "\ntrain 1" in jobs and "\nslots 1" in jobs and "\nlikelihood 1" in jobs
-    assert "\nimputation" not in jobs and "\nprepare" not in jobs
+    assert "\ntrain 1" in jobs and "\nanalyse 2" in jobs  # slots and likelihood
+    assert "\nprepare" not in jobs and "\nclassifier" not in jobs
 
 
 def test_results_do_not_depend_on_cores_or_order(finished: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ TEST_BINARISATION_SEED = 1602074160  # ours (the paper's arXiv number), of data 
 
 
 def prepare(name: str, entry: Mapping[str, Any], raw: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and attributes of a `dataset` file (docs/formats.md) for `store.write`.
+    """The arrays and attributes of a `dataset` file (docs/files.md) for `store.write`.
 
     `entry` is the data set's entry of the config, `raw` the folder with the files it names. Images come out flat, row
     by row: uint8 [N, D], or float32 where the user's own were floats. Bernoulli data get `test/binary` uint8 [N, D].

@@ -3,7 +3,7 @@
 A file begins with a line of text, in the user block that HDF5 leaves to applications: a sha256 over all that follows.
 It is checked before HDF5 sees a byte, since HDF5 can hang on a damaged file, and knows nothing of damaged attributes.
 After it come arrays (possibly in groups) and attributes of the root: `format` (`memvae/<kind>`), `format_version`,
-`sha256` (of the arrays), and the provenance that `docs/formats.md` lists. Two identical runs write identical bytes;
+`sha256` (of the arrays), and the provenance that `docs/files.md` lists. Two identical runs write identical bytes;
 what differs between them (seconds, host, time of day) goes to `<file>.run.json`.
 """
 
@@ -111,7 +111,7 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
         with open(path, "rb") as file:
             head = file.read(USER_BLOCK)
             seal = _seal(hashlib.file_digest(file, "sha256"))
-            # or HDF5's own signature: made by another program, as docs/formats.md describes; its arrays are checked
+            # or HDF5's own signature: made by another program, as docs/files.md describes; its arrays are checked
             if not head.startswith((b"\x89HDF", seal)):
                 raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
         with h5py.File(path, "r") as file:

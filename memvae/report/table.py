@@ -14,7 +14,7 @@ NOT_RUN = "not run"
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     character: "\\" + character for character in "&%$#_{}"
 }
-MARKDOWN = re.compile(r"([\\`*_\[\]<>|$])")
+MARKDOWN = re.compile(r"([\\`*\[\]<>|$]|(?<!\w)_|_(?!\w))")  # within a word _ is no markup
 
 Record = Mapping[str, Any]
 

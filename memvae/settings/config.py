@@ -288,7 +288,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     flag = ("true|false", "true or false", lambda value: value == "true")
     Strict.add_constructor("tag:yaml.org,2002:bool", lambda loader, node: plain(loader, node, *flag))
     try:
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), Strict)
+        raw = Strict(Path(path).read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise InputError(
             f"{path}: not found; run this in the project's folder, or name the file with --config"

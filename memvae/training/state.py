@@ -23,7 +23,7 @@ JOB_NUMBERS = ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID", "LSB_JOBID")  # of Slurm, 
 
 @dataclass
 class Curves:
-    """Learning curves, as written to the model file (docs/formats.md)."""
+    """Learning curves, as written to the model file (docs/files.md)."""
 
     epoch: list[int] = field(default_factory=list)
     train_bound: list[float] = field(default_factory=list)

@@ -9,12 +9,12 @@ rule analyse:
         classifier=classifier_of,
     output:
         "<results>/evaluation/{run}/{analysis}.h5",
-    wildcard_constraints:
-        analysis=analyses_of("run"),
     log:
         "<logs>/{analysis}/{run}.log",
     benchmark:
         "<benchmarks>/{analysis}/{run}.tsv"
+    wildcard_constraints:
+        analysis=analyses_of("run"),
     conda:
         "../../environment.yml"
     threads: THREADS
@@ -34,12 +34,12 @@ rule analyse:
 rule analyse_networks:
     output:
         "<results>/evaluation/{analysis}.h5",
-    wildcard_constraints:
-        analysis=analyses_of("networks"),
     log:
         "<logs>/{analysis}.log",
     benchmark:
         "<benchmarks>/{analysis}/{analysis}.tsv"
+    wildcard_constraints:
+        analysis=analyses_of("networks"),
     localrule: True
     conda:
         "../../environment.yml"

@@ -23,6 +23,8 @@ def refuse(message):
 def configured():
     """The validated configuration of the chosen scale."""
     try:
+        for path in workflow.configfiles:
+            configuration.read_yaml(Path(path))  # Snakemake's own reader takes a key that stands there twice
         loaded = configuration.Config(configuration.normalise(dict(config)))
         for run in loaded.runs("appendix", "extended", "own"):
             loaded.spec(run)

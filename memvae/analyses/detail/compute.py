@@ -32,7 +32,7 @@ def compute(job: Job) -> dict[str, np.ndarray]:
 def spectra(
     model: MemVAE, test: np.ndarray, draws: int, cutoff: float, seed: int, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """The arrays of `analysis/detail` (docs/formats.md) that compare images, each with and without the memory.
+    """The arrays of `analysis/detail` (docs/files.md) that compare images, each with and without the memory.
 
     test: [N, D], real-valued test images; draws: of z from the prior, the same for every condition, whose decoder means
     are the images; cutoff: cycles per pixel, between low and high. Raises InputError for a model without memory.

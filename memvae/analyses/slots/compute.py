@@ -24,7 +24,7 @@ def compute(job: Job) -> dict[str, np.ndarray]:
 
 @torch.no_grad()
 def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> dict[str, np.ndarray]:
-    """The arrays of `analysis/slots` (docs/formats.md) for every decoder layer with memory.
+    """The arrays of `analysis/slots` (docs/files.md) for every decoder layer with memory.
 
     x: [N, D] real-valued test images; labels: [N]. One z ~ q(z|x) per image, collected statistics. With sigmoid
     attention each image's h_a is divided by its sum over slots before averaging (the authors' code).
