@@ -14,6 +14,7 @@ PIXELS = SIDE[0] * SIDE[1]
 Arrays = dict[str, np.ndarray]
 TITLES = {"vae": "VAE", "large_vae": "large VAE", "mem_vae": "MEM-VAE", "vis_mem_vae": "VIS-MEM-VAE"}
 DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "frey_faces": "Frey faces", "digits": "digits 8x8"}
+DATASETS["silhouettes"] = "silhouettes"  # a user's own
 
 
 def layout(*rows: dict[str, Any], scale: str = "paper", note: str = "") -> dict[str, Any]:
@@ -124,36 +125,42 @@ def slots(
     images: np.ndarray | None = None,
     class_means: np.ndarray | None = None,
     tested: int = IMAGES,
+    classes: int = CLASSES,
+    top: int = 3,
 ) -> Path:
     """`preferences`: layer -> [classes, S], rows that sum to 1; random ones without it, and so for the images.
 
-    tested: number of test images.
+    tested: number of test images; of `classes` classes, the later ones have more.
     """
     draw = np.random.default_rng(seed)
     if preferences is None:
-        preferences = {f"layer{n}": draw.dirichlet(np.full(s, 0.3), size=CLASSES) for n, s in enumerate(SLOTS)}
-    arrays: dict[str, np.ndarray] = {"classes": np.arange(CLASSES)}
+        preferences = {f"layer{n}": draw.dirichlet(np.full(s, 0.3), size=classes) for n, s in enumerate(SLOTS)}
+    classes = len(next(iter(preferences.values())))
+    arrays: dict[str, np.ndarray] = {"classes": np.arange(classes), "class_sizes": np.arange(classes) + 1}
     for layer, values in preferences.items():
-        top = np.argsort(-values, axis=1, kind="stable")[:, :3]
+        order = np.argsort(-values, axis=1, kind="stable")[:, :top]
         log = np.log(np.maximum(values, 1e-300))
         arrays |= {
             f"{layer}/preferences": values,
             f"{layer}/mean_preference": values.mean(axis=0),
-            f"{layer}/top": top,
-            f"{layer}/top_values": np.take_along_axis(values, top, axis=1),
+            f"{layer}/top": order,
+            f"{layer}/top_values": np.take_along_axis(values, order, axis=1),
             f"{layer}/perplexity": np.exp(-(values * log).sum(axis=1)),
             f"{layer}/correlation": _correlation(values),
             f"{layer}/norms": np.arange(values.shape[1]) + 0.5,
         }
-    count = preferences["layer0"].shape[1]
-    arrays["layer0/images"] = draw.random((count, PIXELS), dtype=np.float32) if images is None else images
-    arrays["class_means"] = draw.random((CLASSES, PIXELS), dtype=np.float32) if class_means is None else class_means
-    return write(folder, run, "analysis/slots", arrays, {"top": 3}, images=tested)
+    if "layer0" in preferences:
+        count = preferences["layer0"].shape[1]
+        arrays["layer0/images"] = draw.random((count, PIXELS), dtype=np.float32) if images is None else images
+    arrays["class_means"] = draw.random((classes, PIXELS), dtype=np.float32) if class_means is None else class_means
+    return write(folder, run, "analysis/slots", arrays, {"top": top}, images=tested)
 
 
 def _correlation(values: np.ndarray) -> np.ndarray:
+    if values.shape[1] < 2:
+        return np.full((len(values), len(values)), np.nan)
     with np.errstate(invalid="ignore"):  # nan for a class without preference
-        return np.corrcoef(values)
+        return np.atleast_2d(np.corrcoef(values))
 
 
 def generation(folder: Path, run: str, draws: int = 20) -> Path:

@@ -69,6 +69,8 @@ def preferences(model: MemVAE, x: Tensor, seed: int) -> dict[int, np.ndarray]:
 
 def correlation(by_class: np.ndarray) -> np.ndarray:
     """Between the classes' distributions over slots: [classes, S] -> [classes, classes]; nan for a constant one."""
+    if by_class.shape[1] < 2:
+        return np.full((len(by_class), len(by_class)), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.atleast_2d(np.corrcoef(by_class))
 

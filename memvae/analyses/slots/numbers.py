@@ -1,5 +1,8 @@
 """Numbers of a file of slots, and how its layers and ranks are called."""
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
 
 from memvae.errors import InputError
@@ -7,13 +10,15 @@ from memvae.report.layout import RunFile
 from memvae.settings.config import Row
 
 PAPER_MODEL = "vis_mem_vae"  # Table 4 and Figure 7 are about it
-ORDINALS = ("1st", "2nd", "3rd")
+DIGITS = ("mnist", "digits")  # data sets whose classes are the paper's
+ENDINGS = {1: "st", 2: "nd", 3: "rd"}  # of ordinal numbers
 USED_ABOVE = 0.01  # a slot is in use when some class prefers it by more than this (computed so from the authors' file)
 
 
 def authors_row(row: Row) -> bool:
-    """Whether the authors' numbers of slots are about this row."""
-    return (row.paper_dataset, row.model) == ("mnist", PAPER_MODEL)
+    """Whether the authors' numbers of slots are about this row: VIS-MEM-VAE on MNIST, or on the digits in its place."""
+    dataset = row.runs[0].split("-")[0] if row.runs else row.paper_dataset
+    return (row.paper_dataset, row.model) == ("mnist", PAPER_MODEL) and dataset in DIGITS
 
 
 def layers(file: RunFile) -> list[str]:
@@ -29,6 +34,16 @@ def used(file: RunFile, layer: str) -> np.ndarray:
     return (file.array(f"{layer}/preferences") > USED_ABOVE).sum(axis=0)
 
 
+def labels(file: RunFile) -> list[str]:
+    """The classes' names, in their order."""
+    return [str(label) for label in file.array("classes")]
+
+
+def pairs(classes: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """`7-9` -> the places of the two classes, of every pair."""
+    return {f"{classes[a]}-{classes[b]}": (a, b) for a, b in combinations(range(len(classes)), 2)}
+
+
 def layer_title(layer: str) -> str:
     """`layer0` -> `layer next to the data`, `layer1` -> `layer 2 from the data`."""
     place = int(layer.removeprefix("layer"))
@@ -37,4 +52,6 @@ def layer_title(layer: str) -> str:
 
 def ordinal(place: int) -> str:
     """0 -> `1st`."""
-    return ORDINALS[place] if place < len(ORDINALS) else f"{place + 1}th"
+    number = place + 1
+    last = 0 if number % 100 in (11, 12, 13) else number % 10
+    return f"{number}{ENDINGS.get(last, 'th')}"
