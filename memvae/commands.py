@@ -125,7 +125,7 @@ def _analysed(arguments: Arguments, analysis: registry.Registered) -> tuple[dict
         inputs.append(judge)
     job = Job(loaded.model, loaded.spec, data, settings, device, judge)
     arrays = analysis.part("compute").compute(job)
-    return arrays, {"settings": settings, **loaded.provenance, **job.attributes}, inputs
+    return arrays, {"settings": settings, **loaded.provenance, **job.computed, **job.attributes}, inputs
 
 
 # ---- tables, figures, scorecard, page, archive -----------------------------------------------------------------------
@@ -332,9 +332,7 @@ def _plan(arguments: Arguments, name: str) -> dict[str, Any]:
         return targets.plan(_config(arguments), name)
     expected = "expected the file that snakemake writes when it starts; leave --plan out to use the configuration"
     try:
-        found = json.loads(Path(arguments.plan).read_text())
-    except OSError as error:
-        raise InputError(f"{arguments.plan}: cannot be read ({error.strerror}), {expected}") from None
+        found = json.loads(store.read_bytes(arguments.plan, "a plan"))
     except ValueError as error:
         raise InputError(f"{arguments.plan}: found no JSON ({error}), {expected}") from None
     if not isinstance(found, dict) or not ({"target", "page", "rows", "scale"} & set(found)):

@@ -75,7 +75,7 @@ def test_settings_that_are_no_json_are_refused(folder: Path) -> None:
     (folder / "plan.json").write_text("{}")
     assert "--spec" in refused(folder, "train", run, "--spec", "{", *options)
     assert "plan.json: found no plan of table3" in refused(folder, "table", "table3", "--plan", "plan.json")
-    assert "none.json: cannot be read (No such file" in refused(folder, "table", "table3", "--plan", "none.json")
+    assert "none.json: not found" in refused(folder, "table", "table3", "--plan", "none.json")
 
 
 def test_an_unknown_table_figure_or_scorecard_names_those_there_are(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """The training step in its three forms: eager, compiled as a whole, in bf16; and what a GPU needs of it."""
 
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 
@@ -259,3 +261,44 @@ def test_a_captured_step_leaves_no_trace_of_its_warm_up(monkeypatch):
     assert calls == ["replay"] * 3
     for a, b in zip(plain.optimiser.parameters, step.optimiser.parameters, strict=True):
         assert torch.equal(a, b)
+
+
+@project.needs_compiler
+def test_a_damaged_cache_is_left_and_compiled_once_more(tmp_path) -> None:
+    """As a kill leaves it while torch links: an empty library in the place of the whole one."""
+    code = (
+        "import torch; from memvae.model import device as d; f = d.compiled(lambda x: torch.sin(x) * 2 + 1); "
+        "print(float(f(torch.zeros(8))[0]), d.ran(d.Mode('float32', True)))"
+    )
+    environment = project.environment(TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"), PYTHONPATH=str(project.ROOT))
+    for damaged in (False, True):
+        if damaged:
+            libraries = list((tmp_path / "cache").rglob("*.so"))
+            assert libraries
+            for path in libraries:
+                path.write_bytes(b"")
+        result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-2000:]
+        assert result.stdout.strip() == "1.0 float32 products, compiled"
+    assert "once more, in an empty cache" in result.stderr
+
+
+def test_a_compiler_that_is_switched_off_is_known() -> None:
+    code = "from memvae.model import device as d; print(d.compiling_fails('cpu'))"
+    for name in ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"):
+        environment = project.environment(PYTHONPATH=str(project.ROOT), **{name: "1"})
+        result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert "switched off" in result.stdout, result.stderr[-1000:]
+
+
+def test_what_cannot_be_compiled_runs_uncompiled_and_is_known(monkeypatch) -> None:
+    def broken(function):
+        def call(*arguments):
+            raise RuntimeError("C++ compile error")
+
+        return call
+
+    monkeypatch.setattr(compute, "_compiled", broken)
+    monkeypatch.setattr(compute, "_FAILED", [])
+    assert compute.compiled(lambda x: x + 1)(1) == 2
+    assert str(compute.ran(compute.Mode("bf16", True))) == "bf16 products, eager"

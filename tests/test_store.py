@@ -1,8 +1,10 @@
 """HDF5 files: what was written comes back, or an error; never something else."""
 
+import errno
 import json
 import os
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
-from memvae.errors import InputError
+from memvae.errors import InputError, Unreadable
 from memvae.files import store
 
 ARRAYS = {
@@ -287,3 +289,28 @@ def test_provenance_names_the_code_the_packages_and_the_device():
     version, sources = found["code_version"].split("+")
     assert version == store.__version__ and len(sources) == 12
     assert found == store.provenance("cuda")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOLCK, errno.ENOMEM])
+def test_what_cannot_be_read_just_now_is_not_called_damaged(file, monkeypatch, number):
+    def failing(path):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(Unreadable, match="cannot be read just now") as caught:
+        store.read(file, "model")
+    assert "damaged" not in str(caught.value) and "delete" not in str(caught.value)
+
+
+def test_a_file_that_another_program_holds_open_is_read(file):
+    with h5py.File(file, "r+"):
+        assert store.read(file, "model").arrays
+
+
+def test_a_missing_filter_is_no_damage(file, monkeypatch):
+    def failing(*arguments, **options):
+        raise OSError("Can't synchronously read data (required filter 'blosc' is not registered)")
+
+    monkeypatch.setattr(store.h5py.Group, "visititems", failing)
+    with pytest.raises(Unreadable, match="required filter 'blosc' is not registered"):
+        store.read(file, "model")

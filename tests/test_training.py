@@ -18,7 +18,7 @@ import torch
 import untrained
 from scipy import stats
 
-from memvae.errors import InputError
+from memvae.errors import InputError, Unreadable
 from memvae.files import store
 from memvae.model import trained as models
 from memvae.random import keyed
@@ -59,7 +59,9 @@ def data(train: int = 45, test: int = 20) -> TrainingData:
     return TrainingData(pixels.astype(np.float32), np.hstack([test_x, 1 - test_x]).astype(np.float32), "0" * 64)
 
 
-def train(spec: RunSpec, state: Path, save_seconds: float = 1e9, material: TrainingData | None = None) -> Trained:
+def train(
+    spec: RunSpec, state: Path, save_seconds: float | None = 1e9, material: TrainingData | None = None
+) -> Trained:
     return loop.train(spec, material or data(), state, CPU, save_seconds)
 
 
@@ -429,3 +431,37 @@ def test_mean_bound_weighs_every_image_the_same(monkeypatch):
 def test_data_that_do_not_fit_are_refused(tmp_path, material, message):
     with pytest.raises(InputError, match=message.replace(".*", r"(.|\n)*")):
         train(spec(), tmp_path / "s.h5", material=material)
+
+
+def test_a_state_that_cannot_be_read_just_now_is_not_set_aside(tmp_path, monkeypatch) -> None:
+    state = tmp_path / "m.state.h5"
+    train(spec(), state, save_seconds=0)
+    whole = state.read_bytes()
+
+    def failing(path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched, pytest.raises(Unreadable, match="cannot be read just now"):
+        patched.setattr(Path, "read_bytes", failing)
+        train(spec(), state)
+    assert state.read_bytes() == whole and not list(tmp_path.glob("*.aside-*"))
+
+
+@pytest.mark.parametrize("value", ["10s", "nan", "inf", "-1"])
+def test_seconds_between_two_states_are_a_number(tmp_path, monkeypatch, value) -> None:
+    monkeypatch.setenv("MEMVAE_SAVE_SECONDS", value)
+    with pytest.raises(InputError, match="MEMVAE_SAVE_SECONDS: found"):
+        train(spec(), tmp_path / "m.state.h5", save_seconds=None)
+
+
+def test_a_state_of_before_with_titles_in_its_specification_is_continued(tmp_path) -> None:
+    """As the trainings at the paper's scale have it."""
+    state = tmp_path / "m.state.h5"
+    whole = train(spec(), state, save_seconds=0)
+    stored = store.read(state, "state")
+    attributes = {k: v for k, v in stored.attributes.items() if k not in ("format", "format_version", "sha256")}
+    attributes["spec"] |= {"dataset_title": "tiny", "model_title": "MEM-VAE"}
+    store.write(state, "state", stored.arrays, attributes, compress=False)
+    continued = train(spec(), state)
+    assert continued.earlier == 4 and not list(tmp_path.glob("*.aside-*"))
+    assert_equal(whole, continued)

@@ -27,6 +27,7 @@ class Job:
     device: torch.device
     classifier: Path | None = None  # of the data set, where the analysis needs it
     attributes: dict[str, Any] = field(default_factory=dict)  # of the file, beside settings and provenance
+    asked: computing.Mode | None = None  # of `mode`
 
     @property
     def seed(self) -> int:
@@ -41,9 +42,13 @@ class Job:
         return keyed(self.seed, purpose)
 
     def mode(self, decoder_rows: float = 0, network_rows: float = 0) -> computing.Mode:
-        """How the passes of so many rows are computed, with the precision of the settings; recorded as `computed`."""
+        """How the passes of so many rows are computed, with the precision of the settings."""
         network = self.spec.network
         seconds = decoding_seconds(network, decoder_rows) + passing_seconds(network, network_rows)
-        mode = computing.mode(self.settings["precision"], self.device, seconds)
-        self.attributes["computed"] = str(mode)
-        return mode
+        self.asked = computing.mode(self.settings["precision"], self.device, seconds)
+        return self.asked
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """The attribute `computed`: how the passes really ran; none where no mode was asked for."""
+        return {"computed": str(computing.ran(self.asked))} if self.asked else {}

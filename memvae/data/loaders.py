@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from memvae.data import formats
-from memvae.errors import InputError
+from memvae.errors import InputError, Unreadable
 from memvae.files import store
 
 OCR_ORDER_SEED = 20160619  # ours; fixes the order of the training rows, which are in circulation in more than one
@@ -125,10 +125,14 @@ def hdf5(entry: Entry, raw: Path) -> Raw:
             arrays[name] = item[()]
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             file.visititems(collect)
     except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:100]
+        if isinstance(error, MemoryError | PermissionError) or "filter" in reason:
+            raise Unreadable(
+                f"{path}: cannot be read here ({reason or 'too little memory'}); the file stays"
+            ) from error
         raise InputError(f"{path}: damaged or no HDF5 file ({reason}); expected HDF5 with train/images") from error
     with open(path, "rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from memvae import __version__
-from memvae.errors import InputError
+from memvae.errors import InputError, Unreadable
 from memvae.settings.config import making
 
 FORMAT_VERSION = 1
@@ -91,11 +91,11 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
     `limit`: of a stranger's file, the most bytes that its arrays may take; plain numbers in the file itself, no links.
     Without `arrays_too` the attributes alone are read, and only the checksum that the file begins with is checked.
     Raises InputError when it is missing, damaged, of another program, of another kind, of a newer format or over the
-    limit.
+    limit; Unreadable, which is one, when it cannot be read just now. A file has its name only when it is whole, so no
+    lock is asked for.
     """
     path, wanted = Path(path), f"memvae/{kind}".rstrip("/")
-    if not path.exists():
-        raise InputError(f"{path}: not found; expected a {wanted} file; make it with {making(path)}")
+    content = read_bytes(path, f"a {wanted} file")
     arrays: dict[str, np.ndarray] = {}
 
     def collect(name: str, item: Any) -> None:
@@ -108,13 +108,11 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
             arrays[name] = item[()]
 
     try:
-        with open(path, "rb") as file:
-            head = file.read(USER_BLOCK)
-            seal = _seal(hashlib.file_digest(file, "sha256"))
-            # or HDF5's own signature: made by another program, as docs/files.md describes; its arrays are checked
-            if not head.startswith((b"\x89HDF", seal)):
-                raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
-        with h5py.File(path, "r") as file:
+        seal = _seal(hashlib.sha256(memoryview(content)[USER_BLOCK:]))
+        # or HDF5's own signature: made by another program, as docs/files.md describes; its arrays are checked
+        if not content.startswith((b"\x89HDF", seal)):
+            raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
+        with h5py.File(io.BytesIO(content), "r") as file:
             raw = dict(file.attrs)
             found = str(raw.get("format", "no memvae format"))
             if found != wanted and not found.startswith(f"{wanted}/"):
@@ -129,10 +127,28 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
         raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:120]
+        if isinstance(error, MemoryError) or "filter" in reason:
+            raise Unreadable(
+                f"{path}: cannot be read here ({reason or 'too little memory'}); the file stays"
+            ) from error
         raise InputError(f"{path}: damaged or no HDF5 file ({reason}); delete it and make it again") from error
     if arrays_too and checksum(arrays) != raw.get("sha256"):
         raise InputError(f"{path}: damaged (its arrays do not have the recorded sha256); delete it and make it again")
     return Stored(path, arrays, {key: _decode(value) for key, value in raw.items()})
+
+
+def read_bytes(path: Path | str, expected: str) -> bytes:
+    """The bytes of a file. expected: what it should be, in words.
+
+    Raises InputError when there is none, Unreadable when it cannot be read just now.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected {expected}; make it with {making(path)}") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise Unreadable(f"{path}: cannot be read just now ({reason}), expected {expected}; the file stays") from None
 
 
 def checksum(arrays: Arrays) -> str:

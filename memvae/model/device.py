@@ -3,10 +3,11 @@
 import fcntl
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,6 +34,7 @@ class Mode:
 
 
 _HELD: list[TextIO] = []  # locks that end with this process
+_FAILED: list[str] = []  # why compiling failed in this process
 PLAIN = Mode("float32", compiled=False)
 
 
@@ -77,13 +79,63 @@ def products(precision: str, device: torch.device) -> AbstractContextManager[Any
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, compiled at its first call and again for every new shape of its arguments."""
+    """`function`, compiled at its first call and again for every new shape of its arguments.
+
+    Where that fails, as with a cache that a kill left damaged, it is compiled once more in an empty cache, else it runs
+    uncompiled, which is said and which `ran` knows. A failure to compile comes before anything is computed.
+    """
+    chosen = [_compiled(function)]
+
+    def call(*arguments: Any) -> Any:
+        if _FAILED:
+            return function(*arguments)
+        try:
+            return chosen[0](*arguments)
+        except InputError:
+            raise
+        except Exception as error:  # of a compiler, a linker, a loader: each raises its own
+            say(f"compiling failed ({_first_line(error)}); once more, in an empty cache")
+        torch._dynamo.reset()
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="memvae-compiled-", dir=_folder_to_compile_in())
+        chosen[0] = _compiled(function)
+        try:
+            return chosen[0](*arguments)
+        except Exception as error:
+            _FAILED.append(_first_line(error))
+            say(f"compiling does not work here, going on without ({_FAILED[0]})")
+        return function(*arguments)
+
+    return call
+
+
+def ran(mode: Mode) -> Mode:
+    """The mode in which work really ran that was to run in `mode`."""
+    return replace(mode, compiled=mode.compiled and not _FAILED)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
     dynamo.trace_autograd_ops = True  # the gradient inside the compiled step
     inductor.compile_threads = 1  # its helper processes would take other jobs' cores
+    if re.search(
+        r"\s", os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir()
+    ):  # the linker's words end there
+        folder = _folder_to_compile_in()
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / f"memvae-compiled-{os.getuid()}")
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     return torch.compile(function, fullgraph=True, dynamic=False)
+
+
+def _folder_to_compile_in() -> Path:
+    """A folder for temporary files whose name has no space."""
+    folders = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path.home())
+    return next(path for path in folders if not re.search(r"\s", str(path)) and os.access(path, os.W_OK))
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:150]}"
 
 
 def _take_gpu(count: int) -> int:
@@ -110,14 +162,14 @@ def compiling_fails(kind: str) -> str:
     """
 
     def slope(x: torch.Tensor) -> torch.Tensor:
-        return torch.autograd.grad((x * x).sum(), x)[0]
+        slope = torch.autograd.grad((x * x).sum(), x)[0]
+        return slope + 1 if torch.compiler.is_compiling() else slope  # 3 where it was really compiled, else 2
 
     try:
-        compiled(slope)(torch.ones(3, device=kind, requires_grad=True))
+        found = _compiled(slope)(torch.ones(3, device=kind, requires_grad=True))
     except Exception as error:  # no compiler, no headers of Python, an older torch: each raises its own
-        reason = next(iter(str(error).split("\n")), "")
-        return f"{type(error).__name__}: {reason[:150]}"
-    return ""
+        return _first_line(error)
+    return "" if found[0] == 3 else "torch's compiler is switched off (TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE)"
 
 
 @cache

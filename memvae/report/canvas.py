@@ -28,7 +28,8 @@ class Canvas:
         self.figure = Figure(figsize=self.size)
         if lines:
             top = (self.below - 0.05) / self.size[1]
-            self.figure.text(0.02 / width, top, "\n".join(lines), fontsize=style.NOTE_SIZE, va="top", linespacing=1.1)
+            words = style.text("\n".join(lines))
+            self.figure.text(0.02 / width, top, words, fontsize=style.NOTE_SIZE, va="top", linespacing=1.1)
 
     def axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
         """Axes placed in inches from the left and from the content's lower edge."""

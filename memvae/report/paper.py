@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from memvae.errors import InputError
+from memvae.files.store import read_bytes
 from memvae.report.layout import RunFile, check_keys
 from memvae.report.table import NOT_RUN
 from memvae.settings.config import Row
@@ -108,10 +109,8 @@ def departure(printed: Paper, table: str, row: Row, files: list[RunFile], images
 def read_paper(path: Path | str) -> Paper:
     """Raises InputError with the entry and key at the first unknown, missing, doubled or wrongly typed one."""
     try:
-        raw = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; it comes with the project: restore it") from None
-    except yaml.YAMLError as error:
+        raw = yaml.safe_load(read_bytes(path, "the authors' numbers, which come with the project"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: found no YAML ({' '.join(str(error).split())})") from None
     check_keys(raw, {"sources": dict, "protocol": dict, "entries": list}, str(path))
     protocol = {name: _protocol(item, f"{path}: protocol.{name}") for name, item in raw["protocol"].items()}

@@ -1,9 +1,12 @@
 """The one matplotlib style, and figures as `.png` and `.pdf` whose bytes depend on their content alone."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+os.environ["MPLBACKEND"] = "agg"  # files alone are drawn, whatever a user's environment says
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -63,6 +66,7 @@ def paper() -> Iterator[None]:
 
 def save(figure: Figure, output: Path | str) -> None:
     """Writes `output` and its sibling, `.png` and `.pdf`, each atomically. Raises InputError where that fails."""
+    os.environ.pop("SOURCE_DATE_EPOCH", None)  # no time enters a figure
     for suffix, metadata in METADATA.items():
         with replacing(Path(output).with_suffix(suffix)) as temporary:
             figure.savefig(temporary, format=suffix.removeprefix("."), metadata=metadata)

@@ -6,6 +6,7 @@ The standard library alone is imported at the top, for Snakemake imports this mo
 import copy
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -213,6 +214,15 @@ def making(path: Path | str) -> str:
     parts = Path(path).parts
     at_scale = parts[0] in ("results", "figures") and len(parts) > 2 and parts[1] not in ROOMS
     return f"`snakemake --cores 1 {path}{f' --config scale={parts[1]}' if at_scale else ''}`"
+
+
+def has_gpu() -> bool:
+    """Whether NVIDIA's driver sees a GPU here: the program alone may be installed without one. Imports no torch."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return listed.returncode == 0 and "GPU " in listed.stdout
 
 
 def threads() -> int:

@@ -24,7 +24,6 @@ from memvae.training.optimiser import learning_rate
 from memvae.training.state import Curves
 from memvae.training.step import Step
 
-SAVE_SECONDS = float(os.environ.get("MEMVAE_SAVE_SECONDS", "10"))  # between two states on disk; 18.6 MB for MEM-VAE
 EVALUATION_ROWS = 1000  # images at a time in a curve's point
 
 
@@ -55,9 +54,11 @@ def train(
     data: TrainingData,
     state: Path,
     device: torch.device,
-    save_seconds: float = SAVE_SECONDS,
+    save_seconds: float | None = None,
 ) -> Trained:
     """Trains to the last epoch, from the state file where there is one.
+
+    save_seconds: between two states on disk (18.6 MB for MEM-VAE), else those of `saving_every`.
 
     SIGINT and SIGTERM wait for the end of the epoch while an epoch is not on disk yet, which takes less than
     `save_seconds` or one epoch; its state is saved, and `signals.Ended` raised.
@@ -65,6 +66,7 @@ def train(
     written, or when the bound is not finite (the last good state is kept).
     """
     _check(spec, data)
+    save_seconds = saving_every() if save_seconds is None else save_seconds
     with training_state.lock(state) as check_alone, signals.held() as hold:
         generator = keyed(spec.seed, "training", device=device)
         model = MemVAE(spec.network).initialise(keyed(spec.seed, "weights")).to(device)
@@ -83,6 +85,9 @@ def train(
                     f"{spec.run}: the bound of epoch {epoch} is {bound}, expected a finite number; the state of an "
                     f"earlier epoch stays in {state}; lower training.learning_rate"
                 )
+            if compute.ran(mode) != mode:  # the first step, which was to be compiled, could not be
+                start = replace(start, computed=start.computed.removesuffix(str(mode)) + str(compute.ran(mode)))
+                mode = compute.ran(mode)
             hold.unsaved = True
             curves.epoch.append(epoch)
             curves.train_bound.append(bound)
@@ -99,6 +104,18 @@ def train(
             progress.step(detail, always=True)
             hold.check()
     return Trained(model.use_statistics("collected"), curves, start.computed, done)
+
+
+def saving_every() -> float:
+    """Seconds between two states on disk: the environment variable MEMVAE_SAVE_SECONDS, or 10."""
+    wanted = os.environ.get("MEMVAE_SAVE_SECONDS") or "10"
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < np.inf:
+        raise InputError(f"MEMVAE_SAVE_SECONDS: found {wanted!r}, expected seconds, a number from 0")
+    return seconds
 
 
 def binarised(pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from memvae.errors import InputError
+from memvae.errors import InputError, Unreadable
 from memvae.files import store
 from memvae.progress import say
 from memvae.settings.spec import RunSpec
@@ -127,6 +127,8 @@ def resume(
         return fresh
     try:
         stored = store.read(path, "state")
+    except Unreadable:
+        raise  # it may be whole
     except InputError as error:
         _set_aside(path, str(error))
         return fresh

@@ -2,7 +2,6 @@
 import json
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -182,7 +181,7 @@ def write_plans(workflow):
 
 CONFIG = configured()
 VERSIONS = STAGES
-GPU = int(os.getenv("MEMVAE_DEVICE", "cuda" if shutil.which("nvidia-smi") else "cpu") == "cuda")
+GPU = int((os.getenv("MEMVAE_DEVICE") or ("cuda" if configuration.has_gpu() else "cpu")) == "cuda")
 THREADS = threads()
 PLANS = {}  # path -> text
 CONFIG.export_environment()

@@ -1,6 +1,6 @@
 """Learning curves: the bound on test and on training images against the epoch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -47,7 +47,7 @@ def records(view: View) -> list[dict[str, Any]]:
         {"run": file.run, "epoch": int(epoch), "test_bound": float(test), "train_bound": float(train)}
         for file in view.done
         for epoch, test, train in zip(
-            *(file.array(f"curves/{name}") for name in ("test_epoch", "test_bound", "train_bound_collected")),
+            *(_points_of(file, name) for name in ("test_epoch", "test_bound", "train_bound_collected")),
             strict=True,
         )
     ]
@@ -123,9 +123,6 @@ def training(view: View) -> Figure:
     """The learning curves of all models; of many, the best are named."""
     rows = view.made
     everything = [file for _, found in rows for file in found]
-    for file in everything:
-        if not file.array("curves/test_epoch").size:
-            raise InputError(f"{file.path}: its learning curve is empty; delete it and train again")
     named = [row for row, _ in (rows if len(rows) <= NAMED else _best(rows))]
     models = list(dict.fromkeys(row.model for row in named))
     samples = sorted({row.k for row in named})
@@ -159,21 +156,21 @@ def _best(rows: Pairs) -> Pairs:
     each = max(1, len(style.COLOURS) // len(panels))
 
     def last(pair: tuple[Row, list[RunFile]]) -> float:
-        return -float(np.mean([file.array("curves/test_bound")[-1] for file in pair[1]]))
+        return -float(np.mean([_last("test_bound")(file) for file in pair[1]]))
 
     return [pair for pairs in panels.values() for pair in sorted(pairs, key=last)[:each]]
 
 
 def _curve(seeds: list[RunFile], look: Mapping[str, str]) -> Curve:
     """The mean over some seeds' files. Raises InputError when their curves differ in their epochs."""
-    epochs = seeds[0].array("curves/test_epoch")
+    epochs = _points_of(seeds[0], "test_epoch")
     for file in seeds:
-        if not np.array_equal(file.array("curves/test_epoch"), epochs):
+        if not np.array_equal(_points_of(file, "test_epoch"), epochs):
             raise InputError(
                 f"{file.path}: its curve has other epochs than {seeds[0].path}; delete one and train again"
             )
-    test = np.stack([file.array("curves/test_bound") for file in seeds])  # [seeds, P]
-    train = np.stack([file.array("curves/train_bound_collected") for file in seeds])
+    test = np.stack([_points_of(file, "test_bound") for file in seeds])  # [seeds, P]
+    train = np.stack([_points_of(file, "train_bound_collected") for file in seeds])
     sd = test.std(axis=0, ddof=1) if len(seeds) > 1 else None
     return Curve(**look, epochs=epochs, test=test.mean(axis=0), train=train.mean(axis=0), test_sd=sd)
 
@@ -200,8 +197,16 @@ def _legend(curves: Sequence[Curve]) -> list[Line2D]:
     return [*entries.values(), *kinds, *others]
 
 
-def _last(array: str):  # type: ignore[no-untyped-def]
-    return lambda file: float(file.array(f"curves/{array}")[-1])
+def _last(array: str) -> Callable[[RunFile], float]:
+    return lambda file: float(_points_of(file, array)[-1])
+
+
+def _points_of(file: RunFile, array: str) -> np.ndarray:
+    """[P]. Raises InputError when the curve has no point."""
+    values = file.array(f"curves/{array}")
+    if not values.size:
+        raise InputError(f"{file.path}: its learning curve is empty; delete it and train again")
+    return values
 
 
 FIGURES = {"training": training}

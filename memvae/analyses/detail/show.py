@@ -1,28 +1,23 @@
 """What images and their likelihood lose when the memory is disabled (Figure 6 in numbers)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from memvae.analyses.generation.show import condition_titles
 from memvae.report import statistics
 from memvae.report.claims import FAILS, HOLDS, PARTLY, Claim, Part
 from memvae.report.layout import RunFile
 from memvae.report.paper import model_key
 from memvae.report.statistics import Measured
-from memvae.report.table import NOT_RUN, Column, Section, Table, number
+from memvae.report.table import NOT_RUN, Column, Record, Section, Table, number
 from memvae.report.view import View, record_of
 from memvae.settings.config import Row
 
-CONDITIONS = {
-    "data": "test images",
-    "full": "full memory",
-    "first": "first layer disabled",
-    "both": "both layers disabled",
-}
-MEMORY = ("full", "first", "both")
-DISABLED = ("first", "both")
-LOST = ("kept", "coherence", "chance")  # of a disabled memory, in each band
+DATA, FULL = "data", "full"  # the test images, and the memory as it is; every other condition disables memory
+BANDS = ("low", "high")  # of frequencies
+LOST = tuple(f"{name}_{band}" for name in ("kept", "coherence", "chance") for band in BANDS)
 PATTERN = 0.5  # share of the way from chance to 1 that coherence keeps where the pattern stays
 DETAIL = 10.0  # percentage points of energy that detail loses more than the rest where it is lost
 
@@ -58,51 +53,49 @@ LIKELIHOOD = (
     Column("log_px", "reconstruction"),
     Column("bound_images", "test images of the bound"),
 )
-BANDS = (
-    Column("frequency", "frequency", 3),
-    Column("period", "period, pixels", 1),
-    *(Column(f"spectrum_{name}", title, 6) for name, title in CONDITIONS.items()),
-    *(Column(f"coherence_{name}", f"coherence, {CONDITIONS[name]}", 3) for name in DISABLED),
-)
 
 
 def measure(view: View) -> Iterator[Measured]:
     """Energies, shares and coherences of the images, log-likelihoods and their changes, by condition."""
     for row, found in view.made:
-        for setting in ("samples", "images"):
+        for setting in ("samples", "images", "draws", "cutoff"):
             statistics.same_setting(found, setting)
-        for condition in CONDITIONS:
-            seeds = found[:1] if condition == "data" else found  # every seed has the same test images
-            yield from _images(row, seeds, condition)
-            if condition in MEMORY:
-                for name in ("log_likelihood", "bound", "log_px"):
-                    yield statistics.per_image(row, found, name, "nats", _minus(f"{name}/{condition}"), condition)
-            if condition in DISABLED:
+        yield from _images(row, found[:1], DATA)  # every seed has the same test images
+        for condition in condition_titles(found[0]):
+            yield from _images(row, found, condition)
+            for name in ("log_likelihood", "bound", "log_px"):
+                yield statistics.per_image(row, found, name, "nats", _minus(f"{name}/{condition}"), condition)
+            if condition != FULL:
                 for name, change in (("log_likelihood", "change"), ("bound", "bound_change")):
                     values = _minus(f"{name}/{condition}", f"{name}/full")
                     yield statistics.per_image(row, found, change, "nats", values, condition)
 
 
 def _images(row: Row, seeds: list[RunFile], condition: str) -> Iterator[Measured]:
-    """What is measured on images; every seed has draws of its own, so their errors are independent."""
+    """What is measured on images; every seed has draws of its own, so their errors are independent.
+
+    A ratio to no energy does not exist and is left out: that of images without any variance.
+    """
     high, low = f"high/{condition}", f"low/{condition}"
     n = seeds[0].array(high).size
 
-    def pooled(quantity: str, unit: str, statistic: Callable[..., Any], *arrays: str) -> Measured:
+    def pooled(quantity: str, unit: str, statistic: Callable[..., Any], *arrays: str) -> Iterator[Measured]:
         def value(file: RunFile) -> tuple[float, float | None]:
             return jackknife(statistic, *(file.array(name) for name in arrays))
 
-        return statistics.independent(row, seeds, quantity, unit, value, condition, n)
+        found = statistics.independent(row, seeds, quantity, unit, value, condition, n)
+        if np.isfinite(found.values).all():
+            yield found
 
-    yield pooled("energy_high", "variance of a pixel", lambda one: one, high)
-    yield pooled("energy_low", "variance of a pixel", lambda one: one, low)
-    yield pooled("share_high", "%", lambda one, other: 100 * one / (one + other), high, low)
-    if condition in DISABLED:
-        for band in ("low", "high"):
+    yield from pooled("energy_high", "variance of a pixel", lambda one: one, high)
+    yield from pooled("energy_low", "variance of a pixel", lambda one: one, low)
+    yield from pooled("share_high", "%", lambda one, other: 100 * one / (one + other), high, low)
+    if condition not in (DATA, FULL):
+        for band in BANDS:
             cross, full, ours = f"cross_{band}/{condition}", f"{band}/full", f"{band}/{condition}"
-            yield pooled(f"kept_{band}", "%", lambda a, b: 100 * b / a, full, ours)
-            yield pooled(f"coherence_{band}", "", _coherence, cross, full, ours)
-            yield pooled(f"chance_{band}", "", _coherence, f"chance_{band}/{condition}", full, ours)
+            yield from pooled(f"kept_{band}", "%", lambda a, b: 100 * b / a, full, ours)
+            yield from pooled(f"coherence_{band}", "", _coherence, cross, full, ours)
+            yield from pooled(f"chance_{band}", "", _coherence, f"chance_{band}/{condition}", full, ours)
 
 
 def detail(view: View) -> Table:
@@ -112,58 +105,66 @@ def detail(view: View) -> Table:
     bands: list[dict[str, Any]] = []
     for row, found in view.rows:
         if not found:
-            records.append({**record_of(row, model_key), "title": NOT_RUN, "energy_high": NOT_RUN})
+            records.append({**record_of(row, model_key), "energy_high": NOT_RUN})
             records[-1] |= view.facts(row, found)
             continue
-        records += [_record(view, row, found, condition) for condition in CONDITIONS]
-        of_row = _bands(found)
+        titles = {DATA: "test images", **condition_titles(found[0])}
+        records += [_record(view, row, found, condition, title) for condition, title in titles.items()]
+        columns, of_row = _bands(found, titles)
         bands += [{**record_of(row, model_key, kind="band"), **band, **view.facts(row, found)} for band in of_row]
-        long.append(Section(f"{row.title}, by frequency", BANDS, of_row, long=True))
+        long.append(Section(f"{row.title}, by frequency", columns, of_row, long=True))
     sections = [Section("energy of the images", ENERGY, records)]
     if view.done:
-        with_memory = [record for record in records if record.get("condition") in MEMORY]
+        with_memory = [record for record in records if record.get("condition", DATA) != DATA]
         sections += [Section("log-likelihood of the test images", LIKELIHOOD, with_memory), *long]
     shown = ("title", "coherence_above", "coherence_below", "period")
     cells = [{key: value for key, value in one.items() if key not in shown} for one in (*records, *bands)]
-    return Table("detail", "Local detail with and without the memory", cells, sections, _notes(view))
+    return Table("detail", "Local detail with and without the memory", cells, sections, _notes(view, records))
 
 
-def _record(view: View, row: Row, found: list[RunFile], condition: str) -> dict[str, Any]:
+def _record(view: View, row: Row, found: list[RunFile], condition: str, title: str) -> dict[str, Any]:
     """All numbers of a condition."""
     record: dict[str, Any] = {**record_of(row, model_key, kind="all", condition=condition)}
-    record |= {"title": CONDITIONS[condition], "seeds": 1 if condition == "data" else len(found)}
+    record |= {"title": title, "seeds": 1 if condition == DATA else len(found)}
     measured = {one.quantity: one for one in view.numbers if one.row == row and one.condition == condition}
     for name, one in measured.items():
-        record |= {name: _finite(one.mean), f"{name}_standard_error": _finite(one.error), f"{name}_sd": one.sd}
+        record |= {name: one.mean, f"{name}_standard_error": one.error, f"{name}_sd": one.sd}
     for place, band in (("above", "high"), ("below", "low")):
         pair = [record.get(f"{name}_{band}") for name in ("coherence", "chance")]
         record[f"coherence_{place}"] = f"{number(pair[0], 3)} ({number(pair[1])})" if None not in pair else ""
-    record |= {name: statistics.same_setting(found, name) for name in ("cutoff", "draws")}
+    record |= {name: found[0].setting(name) for name in ("cutoff", "draws")}
     record |= {"bound_images": found[0].array("bound/full").size}
     record |= {"images": found[0].array("log_likelihood/full").size}
-    return record | view.facts(row, found, statistics.same_setting(found, "samples"))
+    return record | view.facts(row, found, found[0].setting("samples"))
 
 
-def _bands(found: list[RunFile]) -> list[dict[str, Any]]:
-    """One record per band of frequencies, means over seeds."""
-    spectra = [f"spectrum/{name}" for name in CONDITIONS]
-    arrays = ["frequency", *spectra, *(f"coherence/{name}" for name in DISABLED)]
+def _bands(found: list[RunFile], titles: Mapping[str, str]) -> tuple[list[Column], list[dict[str, Any]]]:
+    """The columns of a row's spectra, and one record per band of frequencies, means over seeds."""
+    disabled = [name for name in titles if name not in (DATA, FULL)]
+    arrays = ["frequency", *(f"spectrum/{name}" for name in titles), *(f"coherence/{name}" for name in disabled)]
     means = [np.mean([file.array(array) for file in found], axis=0) for array in arrays]  # [R] each
     names = [array.replace("/", "_") for array in arrays]
     bands = [dict(zip(names, map(float, band), strict=True)) for band in zip(*means, strict=True)]
-    return [{**band, "period": 1 / band["frequency"]} for band in bands]
+    columns = [
+        Column("frequency", "frequency", 3),
+        Column("period", "period, pixels", 1),
+        *(Column(f"spectrum_{name}", title, 6) for name, title in titles.items()),
+        *(Column(f"coherence_{name}", f"coherence, {titles[name]}", 3) for name in disabled),
+    ]
+    return columns, [{**band, "period": 1 / band["frequency"]} for band in bands]
 
 
-def _notes(view: View) -> list[str]:
+def _notes(view: View, records: Sequence[Record]) -> list[str]:
     if not view.done:
         return view.notes()
     file = view.done[0]
+    incomplete = any(_lacks(record) for record in records if "condition" in record)
     cutoff, draws, samples = (file.setting(name) for name in ("cutoff", "draws", "samples"))
     return view.notes(
         "Ours: the paper judges Figure 6 by eye and prints no number.",
         f"Images: {file.array('high/data').size:,} real-valued test images, and the decoder's means for {draws:,} "
         "draws of z from the prior: the same draws with the memory, and with the memory information of the layer next "
-        "to the data, or of both layers, set to ones.",
+        "to the data, or of every layer, set to ones.",
         "Energy: mean over images of an image's variance (pixels in [0, 1]) in spatial frequencies above or below "
         f"{cutoff:g} cycles per pixel (a period of {1 / cutoff:g} pixels), without zero frequency, and as a part of "
         "that with the full memory. Share: of the energy above in all of it.",
@@ -173,26 +174,42 @@ def _notes(view: View) -> list[str]:
         f"Log-likelihood: nats per image, K = {samples:,}. Change: from full memory, image by image. The recognition "
         "model, trained with the memory, proposes z throughout, so with it disabled L_K is further below log p(x).",
         "Standard errors are over draws or test images.",
+        "An empty cell stands for what does not exist: a part of no energy, the error of a single image."
+        if incomplete
+        else "",
         f"Data: {view.data()}.",
     )
 
 
+def _lacks(record: Record) -> bool:
+    """Whether some number of a condition does not exist."""
+    names = ["energy_high", "share_high"]
+    if record["condition"] != DATA:
+        names += ["log_likelihood", "bound"]
+    if record["condition"] not in (DATA, FULL):
+        names += [*LOST, "change"]
+    return any(record.get(name) is None or record.get(f"{name}_standard_error") is None for name in names)
+
+
 # ---- the claim -------------------------------------------------------------------------------------------------------
 def local_detail(view: View) -> Claim | None:
-    """That without the memory the main pattern stays and local detail is lost (Figure 6)."""
+    """That without the memory the main pattern stays and local detail is lost (Figure 6).
+
+    Nothing is said where a number or its error does not exist.
+    """
     row = view.row("mem_vae")
     if row is None:
         return None
-    names = [f"{name}_{band}" for name in LOST for band in ("low", "high")]
-    found = {name: view.number(row, name, "both") for name in (*names, "change")}
-    measured = {name: one for name, one in found.items() if one is not None}
+    measured = {name: one for name in (*LOST, "change") if (one := view.number(row, name, "both"))}
+    errors = {name: one.error for name, one in measured.items() if one.error is not None}
     n = {name: one.mean for name, one in measured.items()}
-    if len(n) < len(found) or not np.isfinite(list(n.values())).all():
+    if len(n) <= len(LOST) or not {"kept_low", "kept_high"} <= set(errors):
         return None
-    pattern = (n["coherence_low"] - n["chance_low"]) / (1 - n["chance_low"])
     lost = n["kept_low"] - n["kept_high"]
-    error = statistics.joined(measured["kept_low"].error, measured["kept_high"].error)
-    stays, fades = pattern > PATTERN, lost - 2 * error > DETAIL
+    error = statistics.joined(errors["kept_low"], errors["kept_high"])
+    stays = n["coherence_low"] - n["chance_low"] > PATTERN * (1 - n["chance_low"])
+    fades = lost - 2 * error > DETAIL
+    of_change = f" (standard error {errors['change']:.1f})" if "change" in errors else ""
     period = 1 / view.of(row)[0].setting("cutoff")
     kept = f"{n['kept_high']:.0f} % of the energy of detail and {n['kept_low']:.0f} % of the rest"
     coherence = (
@@ -200,10 +217,10 @@ def local_detail(view: View) -> Claim | None:
         f"({n['chance_low']:.2f})"
     )
     text = (
-        f"Detail: spatial periods below {period:g} pixels. With both memories disabled, images drawn from the prior "
-        f"keep {kept} (difference {lost:.0f} ± {error:.1f} points). Their coherence with the images of the same draws "
-        f"with the memory is {coherence}. The log-likelihood of test images changes by {n['change']:+.1f} nats "
-        f"(standard error {measured['change'].error or 0:.1f}). A part of that is the recognition model's, which was "
+        f"Detail: spatial periods below {period:g} pixels. With the memory of every layer disabled, "
+        f"images drawn from the prior keep {kept} (difference {lost:.0f} ± {error:.1f} points). Their coherence with "
+        f"the images of the same draws with the memory is {coherence}. The log-likelihood of test images changes by "
+        f"{n['change']:+.1f} nats{of_change}. A part of that is the recognition model's, which was "
         "trained with the memory."
     )
     if not fades and n["coherence_high"] < n["coherence_low"]:
@@ -221,7 +238,8 @@ def local_detail(view: View) -> Claim | None:
 def jackknife(statistic: Callable[..., Any], *values: np.ndarray) -> tuple[float, float | None]:
     """A function of the means of several numbers per image, and its standard error: leaving out one image at a time.
 
-    values: [N] each. A single image has no standard error; what does not exist (0 / 0) is nan.
+    values: [N] each. A value that does not exist (0 / 0) is nan. The error is None for a single image, and where the
+    function does not exist without one of them.
     """
     count = values[0].size
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -229,7 +247,8 @@ def jackknife(statistic: Callable[..., Any], *values: np.ndarray) -> tuple[float
         if count < 2:
             return value, None
         without = statistic(*((one.sum() - one) / (count - 1) for one in values))  # [N]
-        return value, float(np.sqrt((count - 1) * without.var()))
+        error = float(np.sqrt((count - 1) * without.var()))
+    return value, error if np.isfinite(error) else None
 
 
 def _coherence(cross: Any, one: Any, other: Any) -> Any:
@@ -240,10 +259,6 @@ def _coherence(cross: Any, one: Any, other: Any) -> Any:
 def _minus(array: str, other: str = "") -> statistics.Values:
     """An array, perhaps minus another image by image."""
     return lambda file: file.array(array) - (file.array(other) if other else 0.0)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
 
 
 TABLES = {"detail": detail}

@@ -8,17 +8,16 @@ from matplotlib.figure import Figure
 from memvae.report import style
 from memvae.report.canvas import GAP, Canvas, draw_images
 from memvae.report.claims import Part
+from memvae.report.layout import RunFile
 from memvae.report.statistics import Measured
 from memvae.report.view import View
+
+CONDITIONS = ("full", "first", "both")  # as `conditions` of compute.py has them
 
 PAGE = Part(
     "Generation with the memory disabled (Figure 6)",
     "What is read from memory is replaced by ones, in the layer next to the data or in every layer.",
 )
-LABELS = {
-    1: ("full memory", "memory\ndisabled", "memory\ndisabled"),
-    2: ("full memory", "first layer\ndisabled", "both layers\ndisabled"),
-}
 
 
 def measure(view: View) -> Iterator[Measured]:
@@ -30,14 +29,26 @@ def fig6(view: View) -> Figure:
     """Figure 6 of the first model, its first seed."""
     (row, found), *_ = view.made
     file = found[0]
-    images, layers = file.array("images"), len(file.spec["network"]["hidden"])
-    labels = LABELS.get(layers, ("full memory", "first layer\ndisabled", "all layers\ndisabled"))
+    titles = condition_titles(file)
+    images = file.array("images")[[CONDITIONS.index(condition) for condition in titles]]
     note = view.figure_note([file], f"{row.title}, seed {file.seed}, {images.shape[1]} draws of z")
-    return memory_disabled(images, file.image, labels, note)
+    return memory_disabled(images, file.image, list(titles.values()), note)
+
+
+def condition_titles(file: RunFile) -> dict[str, str]:
+    """The conditions to show of a file of `generation` or `detail` -> what they are called.
+
+    A network of one layer shows one disabled memory: its first layer is all that it has.
+    """
+    layers = len(file.spec["network"]["hidden"])
+    if layers == 1:
+        return {"full": "full memory", "both": "memory disabled"}
+    every = "both" if layers == 2 else "all"
+    return {"full": "full memory", "first": "first layer disabled", "both": f"{every} layers disabled"}
 
 
 def memory_disabled(images: np.ndarray, shape: tuple[int, int], labels: Sequence[str], note: str = "") -> Figure:
-    """images: [3, n, D], a row of n images for each label."""
+    """images: [rows, n, D], a row of n images for each label."""
     rows, count = images.shape[:2]
     left, right, tall = 0.72, 0.02, shape[0] / shape[1]
     unit = (style.PAGE - left - right) / (count * (1 + GAP) - GAP)  # inches: width of one image
@@ -45,7 +56,9 @@ def memory_disabled(images: np.ndarray, shape: tuple[int, int], labels: Sequence
     for row in range(rows):
         axes = canvas.axes(left, unit * (rows - 1 - row) * (tall + GAP), style.PAGE - left - right, unit * tall)
         draw_images(axes, images[row], shape)
-        axes.text(-0.25, tall / 2, labels[row], ha="right", va="center", linespacing=0.95)
+        axes.text(
+            -0.25, tall / 2, labels[row].replace(" disabled", "\ndisabled"), ha="right", va="center", linespacing=0.95
+        )
     return canvas.figure
 
 
