@@ -48,6 +48,12 @@ def test_links_in_the_repository_lead_to_files_and_headings(path: Path) -> None:
             assert target.fragment in anchors, link
 
 
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(project.ROOT)))
+def test_sources_that_a_document_names_exist(path: Path) -> None:
+    named = re.findall(r"`((?:memvae|workflow|config|profiles|tests|benchmarks)/[\w./-]+\.[a-z]+)`", path.read_text())
+    assert [name for name in named if not (project.ROOT / name).exists()] == []
+
+
 def test_functions_that_the_method_names_exist() -> None:
     names = re.findall(r"`([\w.]+):(\w[\w.]*)`", (DOCS / "method.md").read_text())
     assert len(names) > 30
