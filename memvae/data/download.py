@@ -52,7 +52,8 @@ def fetch(
 
     `entry` is the file's entry in the config: `sha256` or `sha256_rows`, and `homes`, URL prefixes ending in `/`.
     The file is taken from the first place that has it: `destination`; in `folder` `<dataset>/<name>`, `<name>`, and the
-    two with `.gz` appended, unpacked; each home, three times. `report` gets lines of progress. `destination` never holds part of a file.
+    two with `.gz` appended, unpacked; each home, three times. `report` gets lines of progress. `destination` never
+    holds part of a file.
     Raises InputError when no place has the file, when the folder has another file of that name, or does not exist.
     """
     destination = Path(destination)
