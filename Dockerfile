@@ -13,8 +13,7 @@ WORKDIR /memvae
 # Of the sources only what pip asks for, so that a change of code does not install torch again.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY memvae/__init__.py memvae/
-RUN mkdir memvae/stages memvae/data memvae/model memvae/training memvae/evaluation memvae/report \
-    && pip install --no-cache-dir -c requirements.lock -e '.[test,kubernetes]'
+RUN pip install --no-cache-dir -c requirements.lock -e '.[test,kubernetes]'
 COPY . .
 
 # Any user may write here, so `docker run --user` works; USER names torch's cache, for a user id without a name.

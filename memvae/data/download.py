@@ -33,7 +33,7 @@ def data_folder(setting: str = "") -> Path | None:
 
 
 def check_folder(setting: str) -> None:
-    """Raises InputError, by the name of its setting, where the user's folder, if there is one, is no folder."""
+    """Raises InputError, which names the setting, when the user's folder is set and is no folder."""
     folder = data_folder(setting)
     if folder and not folder.is_dir():
         name = "data_folder" if setting else FOLDER_VARIABLE
@@ -48,11 +48,12 @@ def fetch(
     folder: Path | None,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Puts the raw file `name` of a data set at `destination`, or leaves it there where it already is.
+    """Puts the raw file `name` of a data set at `destination`, unless it is already there.
 
     `entry` is the file's entry in the config: `sha256` or `sha256_rows`, and `homes`, URL prefixes ending in `/`.
-    Looked at in this order: `destination`; in `folder` `<dataset>/<name>`, `<name>` and, unpacked, the two with `.gz`
-    appended; each home, three times. `report` gets lines of progress. `destination` never holds part of a file.
+    The file is taken from the first place that has it: `destination`; in `folder` `<dataset>/<name>`, `<name>`, and the
+    two with `.gz` appended, unpacked; each home, three times. `report` gets lines of progress. `destination` never
+    holds part of a file.
     Raises InputError when no place has the file, when the folder has another file of that name, or does not exist.
     """
     destination = Path(destination)
@@ -84,7 +85,7 @@ def checksum(path: Path, entry: Mapping[str, Any]) -> str:
 
 
 def in_folder(dataset: str, name: str, folder: Path) -> Path | None:
-    """Where the user's folder has a raw file, perhaps packed (`.gz` appended); its content is not looked at."""
+    """The path of a raw file in the user's folder, perhaps with `.gz` appended; its content is not checked."""
     candidates = [folder / dataset / name, folder / name]
     if not name.endswith(".gz"):
         candidates += [path.with_name(path.name + ".gz") for path in candidates]

@@ -82,7 +82,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, compiled at its first call and again for every new shape of its arguments.
 
     Where that fails, as with a cache that a kill left damaged, it is compiled once more in an empty cache, else it runs
-    uncompiled, which is said and which `ran` knows. A failure to compile comes before anything is computed.
+    uncompiled; the log says so, and `ran` returns it. Compilation fails before anything is computed.
     """
     chosen = [_compiled(function)]
 
@@ -109,7 +109,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ran(mode: Mode) -> Mode:
-    """The mode in which work really ran that was to run in `mode`."""
+    """The mode in which work ran that was planned in `mode`: the same, or uncompiled where compilation failed."""
     return replace(mode, compiled=mode.compiled and not _FAILED)
 
 

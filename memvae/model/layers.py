@@ -3,7 +3,8 @@
 A layer normalises by one of two statistics, chosen for the whole model with `use_statistics`: `batch` (of the rows at
 hand: training) or `collected` (stored ones: evaluation).
 
-Products of matrices may run in bf16 (compute.products): factors and result are rounded to it, sums inside are float32.
+Products of matrices may run in bf16 (memvae.model.device): factors and result are rounded to it, sums inside are
+float32.
 What follows a product is in the type of its input.
 """
 

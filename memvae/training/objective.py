@@ -1,4 +1,4 @@
-"""The K-sample bound and the local reconstruction error (SPEC: Loss = -mean L_K + local error)."""
+"""The K-sample bound and the local reconstruction error (docs/method.md, Objective): loss = -mean L_K + local error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

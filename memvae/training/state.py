@@ -118,9 +118,9 @@ def save(
 def resume(
     path: Path, spec: RunSpec, data_sha256: str, step: Step, generator: torch.Generator, mode: str
 ) -> Progressed:
-    """Takes up the state at `path`, if there is one of this specification and data. mode: of the steps to come.
+    """Continues from the state at `path`, if there is one of this specification and data. mode: of the steps to come.
 
-    A state of other settings, or one that cannot be read, is renamed to `<state>.aside-<n>` and said so.
+    A state of other settings, or one that cannot be read, is renamed to `<state>.aside-<n>`, and the log says so.
     """
     fresh = Progressed(0, Curves(), mode)
     if not path.exists():
