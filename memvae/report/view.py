@@ -121,7 +121,7 @@ class View:
         """The scale's note first, where there is one, then the sentences that are not empty."""
         compared = any(one.paper for one in self.numbers)
         rows = [row for row, _ in self.rows if compared and self.replaced(row)]
-        replaced = {PAPER_DATASETS[row.paper_dataset]: row.dataset for row in rows}
+        replaced = {PAPER_DATASETS.get(row.paper_dataset, row.paper_dataset): row.dataset for row in rows}
         theirs = [f"The paper's numbers are for {paper}; ours are for {ours}." for paper, ours in replaced.items()]
         return [one for one in (f"{self.layout.note}." if self.layout.note else "", *sentences, *theirs) if one]
 
