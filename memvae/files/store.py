@@ -32,6 +32,7 @@ from memvae.settings.config import making
 
 FORMAT_VERSION = 1
 SEAL, USER_BLOCK = b"memvae sha256 ", 512
+OPEN_MARK = USER_BLOCK + 20  # the lowest of the superblock's file consistency flags
 COMPRESSED_FROM = 4096  # bytes; below, chunking costs more than it saves
 PACKAGES = ("torch", "numpy", "h5py", "scipy", "scikit-learn")  # what computes
 DRAWING = ("numpy", "h5py", "pandas", "matplotlib")  # what tables and figures are drawn with
@@ -108,6 +109,8 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
             arrays[name] = item[()]
 
     try:
+        if content[OPEN_MARK : OPEN_MARK + 1] == b"\1":  # open to write elsewhere: HDF5 marks it in the file
+            content = content[:OPEN_MARK] + b"\0" + content[OPEN_MARK + 1 :]
         seal = _seal(hashlib.sha256(memoryview(content)[USER_BLOCK:]))
         # or HDF5's own signature: made by another program, as docs/files.md describes; its arrays are checked
         if not content.startswith((b"\x89HDF", seal)):

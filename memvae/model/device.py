@@ -36,6 +36,7 @@ class Mode:
 _HELD: list[TextIO] = []  # locks that end with this process
 _FAILED: list[str] = []  # why compiling failed in this process
 PLAIN = Mode("float32", compiled=False)
+SWITCHED_OFF = "torch's compiler is switched off (TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE)"
 
 
 def set_up() -> torch.device:
@@ -168,8 +169,8 @@ def compiling_fails(kind: str) -> str:
     try:
         found = _compiled(slope)(torch.ones(3, device=kind, requires_grad=True))
     except Exception as error:  # no compiler, no headers of Python, an older torch: each raises its own
-        return _first_line(error)
-    return "" if found[0] == 3 else "torch's compiler is switched off (TORCHDYNAMO_DISABLE or TORCH_COMPILE_DISABLE)"
+        return SWITCHED_OFF if "no compiled frames" in str(error) else _first_line(error)
+    return "" if found[0] == 3 else SWITCHED_OFF
 
 
 @cache
