@@ -17,10 +17,15 @@ QUICK = configuration.load(project.ROOT / "config/config.yaml", {"scale": "quick
 
 def test_every_measured_job_of_length_is_estimated_within_a_factor_of_three() -> None:
     """Scales, models and machines differ; `memvae cost` promises a factor of two for the usual job."""
-    for job in cost.measured():
-        if job.cpu_seconds >= cost.LONG:
-            config = configuration.load(project.ROOT / "config/config.yaml", {"scale": job.scale})
-            assert 1 / 3 < cost.seconds(config, job.rule, job.name) / job.cpu_seconds < 3, job
+    shipped = [
+        job
+        for job in cost.measured()
+        if job.cpu_seconds >= cost.LONG and job.scale in ("paper", "long", "quick", "demo")
+    ]
+    assert len(shipped) > 20
+    for job in shipped:
+        config = configuration.load(project.ROOT / "config/config.yaml", {"scale": job.scale})
+        assert 1 / 3 < cost.seconds(config, job.rule, job.name) / job.cpu_seconds < 3, job
 
 
 def test_work_grows_with_epochs_samples_and_images() -> None:
