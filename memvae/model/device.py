@@ -120,9 +120,8 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     dynamo.trace_autograd_ops = True  # the gradient inside the compiled step
     inductor.compile_threads = 1  # its helper processes would take other jobs' cores
-    if re.search(
-        r"\s", os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir()
-    ):  # the linker's words end there
+    cache_folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir()
+    if re.search(r"\s", cache_folder):  # the linker's words end there
         folder = _folder_to_compile_in()
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / f"memvae-compiled-{os.getuid()}")
         os.environ["TMPDIR"] = tempfile.tempdir = str(folder)

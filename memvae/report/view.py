@@ -81,7 +81,7 @@ class View:
     def record(self, row: Row, measured: Measured | None, quantity: str = "", n: str = "images") -> dict[str, Any]:
         """The cells of a table about one number: value (under `quantity` or its own name), errors, the authors' number.
 
-        n: what it is a mean over. A row that was not run has `not run` in the place of the value.
+        n: what it is a mean over. A row that was not run has `not run` in place of the value.
         """
         name = quantity or (measured.quantity if measured else "value")
         if measured is None:
@@ -121,7 +121,7 @@ class View:
         """The scale's note first, where there is one, then the sentences that are not empty."""
         compared = any(one.paper for one in self.numbers)
         rows = [row for row, _ in self.rows if compared and self.replaced(row)]
-        replaced = {PAPER_DATASETS.get(row.paper_dataset, row.paper_dataset): row.dataset for row in rows}
+        replaced = {paper_title(row.paper_dataset): row.dataset for row in rows}
         theirs = [f"The paper's numbers are for {paper}; ours are for {ours}." for paper, ours in replaced.items()]
         return [one for one in (f"{self.layout.note}." if self.layout.note else "", *sentences, *theirs) if one]
 
@@ -138,6 +138,11 @@ class View:
     def replaced(row: Row) -> bool:
         """Whether another data set stands for the paper's in this row."""
         return bool(row.runs) and not row.runs[0].startswith(f"{row.paper_dataset}-")
+
+
+def paper_title(dataset: str) -> str:
+    """The title of a data set of the paper; of a user's own its key."""
+    return PAPER_DATASETS.get(dataset, dataset)
 
 
 def record_of(row: Row, key: Callable[[Row], str], **cells: Any) -> Record:

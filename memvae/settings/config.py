@@ -193,12 +193,12 @@ class Config:
                         f"scales.{self.scale}.replace: found {dataset!r}, expected one of {', '.join(self.datasets)}"
                     )
         for name, analysis in self.registered.items():
-            for row in self.analysis_rows(name) if analysis.declared.memory else []:
+            rows = self.analysis_rows(name)  # refuses unknown models
+            for row in rows if analysis.declared.memory else []:
                 if not self.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network.has_memory:
                     raise InputError(
                         f"analyses.{name}.models: found {row.model!r}, which has no memory, expected models with slots"
                     )
-            self.analysis_rows(name)
         for kind, entries_by_name in (("models", self.models), ("datasets", self.datasets)):
             titles: dict[str, str] = {}
             for name, entry in entries_by_name.items():

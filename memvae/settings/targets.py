@@ -253,10 +253,7 @@ def page_inputs(config: Config) -> list[str]:
     """What the page shows (tables, scorecard, figures) and what it is judged by (models and analyses)."""
     shown_files = [path for path in all_files(config) if path.endswith((".md", ".csv", ".png"))]
     rows = [row for one in config.registered.values() for row in part(config, one)["layout"]["rows"]]
-    models = [
-        model_file(config, run)
-        for run in [*config.runs("appendix", "own"), *(run for row in rows for run in row["runs"])]
-    ]
+    models = [model_file(config, run) for row in rows for run in row["runs"]]
     return list(dict.fromkeys([*shown_files, *drawn_from(config), *models]))
 
 

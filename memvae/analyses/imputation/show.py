@@ -17,9 +17,8 @@ from memvae.report.table import NOT_RUN, Column, Section, Table, number
 from memvae.report.view import View, record_of
 
 HALF = "left_half"  # Figure 8's noise
-SEED_SD = (
-    1.0  # percentage points, least spread over seeds of one model, a guess: rounding alone moved a difference by 2
-)
+# Percentage points, least spread over seeds of one model, a guess: rounding alone moved a difference by 2
+SEED_SD = 1.0
 
 PAGE = Part(
     "Missing pixels imputed (Figure 8)",

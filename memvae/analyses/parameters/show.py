@@ -7,7 +7,7 @@ from memvae.errors import InputError
 from memvae.report.claims import Part
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table
-from memvae.report.view import PAPER_DATASETS, View
+from memvae.report.view import View, paper_title
 from memvae.settings.config import Row
 
 PAGE = Part(
@@ -31,7 +31,7 @@ def measure(view: View) -> Iterator[Measured]:
     titles = {row.model: row.title for row in view.layout.rows}
     for network, count in zip(stored.attributes["rows"], stored.arrays["counts"], strict=True):
         dataset, model = network["dataset"], network["model"]
-        row = Row(dataset, model, 1, titles.get(model, model), PAPER_DATASETS.get(dataset, dataset), ())
+        row = Row(dataset, model, 1, titles.get(model, model), paper_title(dataset), ())
         paper = ("table3", f"{dataset}-{model}", "parameters")
         yield Measured(row, (), "parameters", "", "parameters", (float(count),), (None,), None, None, paper)
 
@@ -54,7 +54,7 @@ def table3(view: View) -> Table:
                 "paper": None if theirs is None else int(theirs),
                 "difference": None if ours is None or theirs is None else int(ours - theirs),
                 "scale": view.layout.scale,
-                "data": one.row.dataset if one else PAPER_DATASETS.get(dataset, dataset),
+                "data": one.row.dataset if one else paper_title(dataset),
             }
         )
     shown = [{**one, "printed": f"{one['paper'] / 1000:,.0f}K" if one["paper"] else ""} for one in records]
