@@ -53,7 +53,7 @@ class Variant(Protocol):
 
     name: str
     tolerance: float  # of gradient and weights, relative to float64; the bound's is SHARPER times smaller
-    analytic_kl: bool  # the KL term in closed form in the place of the sampled one
+    analytic_kl: bool  # the KL term in closed form in place of the sampled one
     clips: bool  # clips as the paper does and follows Lasagne's Adam; otherwise only bound and gradient are compared
 
     def step(self, x: np.ndarray, noise: np.ndarray) -> float:

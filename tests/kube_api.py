@@ -2,7 +2,7 @@
 runs each job's container as a process.
 
 What a real cluster refuses is refused: a mount without its volume, a GPU without a limit, a secret that is not there,
-the log of a previous container where none was restarted. Each pod has its own empty work folder in the place of the
+the log of a previous container where none was restarted. Each pod has its own empty work folder in place of the
 volume `workdir`; a persistent volume is the folder of the same path on this machine.
 """
 

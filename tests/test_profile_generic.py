@@ -1,4 +1,4 @@
-"""The profile for any scheduler, with stand-ins in the place of the schedulers: the same bytes as on one machine, jobs
+"""The profile for any scheduler, with stand-ins in place of the schedulers: the same bytes as on one machine, jobs
 sent again with more memory, cancelling, and what each scheduler is told and says."""
 
 import os

@@ -265,7 +265,7 @@ def test_a_captured_step_leaves_no_trace_of_its_warm_up(monkeypatch):
 
 @project.needs_compiler
 def test_a_damaged_cache_is_left_and_compiled_once_more(tmp_path) -> None:
-    """As a kill leaves it while torch links: an empty library in the place of the whole one."""
+    """As a kill leaves it while torch links: an empty library in place of the whole one."""
     code = (
         "import torch; from memvae.model import device as d; f = d.compiled(lambda x: torch.sin(x) * 2 + 1); "
         "print(float(f(torch.zeros(8))[0]), d.ran(d.Mode('float32', True)))"

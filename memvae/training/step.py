@@ -53,7 +53,7 @@ class Step:
         return bound
 
     def _capture(self, inputs: list[Tensor]) -> Callable[..., Tensor]:
-        """The step as a CUDA graph: one launch in the place of some hundred. The warm-up leaves no trace."""
+        """The step as a CUDA graph: one launch in place of some hundred. The warm-up leaves no trace."""
         optimiser, held = self.optimiser, [tensor.clone() for tensor in inputs]
         changed = [*optimiser.parameters, *optimiser.first, *optimiser.second]
         before = [tensor.detach().clone() for tensor in changed]
