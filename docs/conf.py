@@ -5,6 +5,8 @@ MathML when the site is built, so a page loads nothing from elsewhere and works 
 """
 
 import re
+import shutil
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math import latex2mathml
@@ -12,6 +14,9 @@ from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 import memvae
+
+# autosummary does not descend into pages that an earlier, unfinished build left
+shutil.rmtree(Path(__file__).parent / "reference", ignore_errors=True)
 
 project, author, release = "memvae", "the memvae authors", memvae.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]

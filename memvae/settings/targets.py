@@ -224,7 +224,7 @@ def not_run(config: Config) -> dict[str, dict[str, Any]]:
 
     left_out = {}
     for row in (*(row for row in config.rows("appendix") if not row.runs), *config.rows("extended")):
-        reason = "main text: target `extended`, judged by `check_extended`"
+        reason = "main text: target extended, judged by check_extended"
         if not row.runs:
             reason = f"no data at scale {config.scale}"
         name = f"{row.paper_dataset}-{row.model}-k{row.k}"
