@@ -14,7 +14,8 @@ from memvae.errors import InputError
 from memvae.files import store
 from memvae.progress import say
 from memvae.settings import config as configuration
-from memvae.settings import registry, targets
+from memvae.settings import registry, schema, targets
+from memvae.settings.rules import Fields
 from memvae.settings.spec import RunSpec
 
 Arguments = argparse.Namespace
@@ -26,7 +27,8 @@ def download(arguments: Arguments) -> None:
     from memvae.data.download import data_folder, fetch
 
     if arguments.spec:
-        files, folder = {arguments.file: _json(arguments.spec, "--spec")}, data_folder()
+        found = {arguments.file: _json(arguments.spec, "--spec")}
+        files, folder = schema.DATASET["files"].check(found, "--file, --spec"), data_folder()
     else:
         files = _dataset_entry(arguments).get("files", {})
         folder = data_folder(_config(arguments).data_folder)
@@ -40,7 +42,8 @@ def prepare(arguments: Arguments) -> None:
     """turn a data set's raw files into data/<dataset>.h5"""
     from memvae.data.prepare import prepare as prepared
 
-    entry = _json(arguments.spec, "--spec") if arguments.spec else _dataset_entry(arguments)
+    given = arguments.spec and _json(arguments.spec, "--spec")
+    entry = Fields(schema.DATASET).check(given, "--spec") if arguments.spec else _dataset_entry(arguments)
     raw = Path(targets.raw_file(arguments.dataset, ""))
     arrays, attributes = prepared(arguments.dataset, entry, raw)
     output = arguments.output or targets.data_file(arguments.dataset)

@@ -271,6 +271,19 @@ def test_an_analysis_of_the_memory_refuses_a_model_without_one() -> None:
         changed(analyses={"slots": {"models": ["vae"]}})
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"analyses": {"imputation": {"left_half": False}}}, r"imputation\.left_half: found false, expected true"),
+        ({"analyses": {"imputation": {"models": ["vae"]}}}, r"imputation\.models: found one, expected two or more"),
+        ({"models": {"vis_mem_vae": {"slots": [0, 5]}}}, r"slots\.models: found none with slots next to the data"),
+    ],
+)
+def test_what_a_figure_cannot_be_made_of_is_refused_before_the_first_job(change: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InputError, match=rf"analyses\.{expected}"):
+        changed(**change)
+
+
 def test_an_analysis_may_name_its_own_seeds() -> None:
     config = changed(analyses={"slots": {"seeds": [0, 4]}})
     (row,) = config.analysis_rows("slots")

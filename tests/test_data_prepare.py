@@ -252,6 +252,13 @@ def test_a_function_of_ones_own_is_called_with_the_entry(module, tmp_path):
     assert list(store.read(data.path, "dataset").attributes["sources"]) == [entry["loader"]]
 
 
+def made(tests: int, train_labels: list[int], test_labels: list[int]) -> str:
+    """The source of a loader of two training images and some test images, with these labels."""
+    images = f"'train/images': np.ones((2, 12)), 'test/images': np.ones(({tests}, 12))"
+    labels = f"'train/labels': np.array({train_labels}), 'test/labels': np.array({test_labels})"
+    return f"import numpy as np\ndef images(entry): return {{{images}, {labels}}}"
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -262,6 +269,9 @@ def test_a_function_of_ones_own_is_called_with_the_entry(module, tmp_path):
         ("def images(entry): return {'train/pictures': [1]}", "unknown array 'train/pictures'"),
         ("def images(entry): return {'train/images': [[1]], 'test/images': [[1]]}", "int64"),
         ("def images(entry): return {'train/images': [[1.0]], 'test/images': [[1.0]]}", r"\[1, 1\]"),
+        (made(1, [0, 1], [0]), "test/images: found 1 image, expected 2 or more"),
+        (made(2, [1, 1], [1, 1]), "train/labels: found one class"),
+        (made(2, [0, 1], [0, 2]), "test/labels: found the class 2, which train/labels lack"),
     ],
 )
 def test_a_function_that_does_not_fit_is_refused(module, body, expected):
@@ -376,7 +386,7 @@ def test_mnist_is_binarised_by_the_authors_draw(tmp_path, monkeypatch):
     }
     monkeypatch.setattr(loaders.formats, "idx_images", lambda path: images[path.name.partition("-")[0]])
     monkeypatch.setattr(
-        loaders.formats, "idx_labels", lambda path: np.zeros(len(images[path.name.partition("-")[0]]), np.uint8)
+        loaders.formats, "idx_labels", lambda path: np.arange(len(images[path.name.partition("-")[0]]), dtype=np.uint8)
     )
     found = stored(
         tmp_path / "mnist.h5", "mnist", {k: v for k, v in ENTRIES["mnist"].items() if k != "files"}, tmp_path

@@ -9,7 +9,6 @@ from sklearn import datasets
 
 from memvae.analyses.imputation import classifier
 from memvae.analyses.imputation import compute as imputation
-from memvae.errors import InputError
 from memvae.model import device as compute
 from memvae.model.layers import Normalise
 from memvae.random import keyed
@@ -68,10 +67,14 @@ def test_images_of_another_batch_do_not_change_a_completion():
     assert torch.equal(other[:10], expected[:10]) and not torch.equal(other[10:], expected[10:])
 
 
-def test_imputation_refuses_a_last_batch_of_one_image():
+def test_a_last_image_alone_joins_the_batch_before():
+    """It has no statistics of its own: 11 images in batches of 10 are one batch."""
     x, missing, start = corrupted(11)
-    with pytest.raises(InputError, match="batch_size"):
-        imputation.impute(untrained.random_model("mem_vae"), x, missing, start, 1, 10, (0, "test"))
+    model = untrained.random_model("mem_vae")
+    found, error = imputation.impute(model, x, missing, start, 2, 10, (0, "test"))
+    expected, whole = imputation.impute(model, x, missing, start, 2, 11, (0, "test"))
+    assert torch.equal(found, expected)
+    np.testing.assert_array_equal(error, whole)
 
 
 def test_imputation_with_bf16_products_differs_by_their_rounding():
@@ -96,6 +99,14 @@ def test_the_classifier_learns_digits(digits):
     x, labels = digits
     model = classifier.train_classifier(x[:1200], labels[:1200], (8, 8), 4, seed=0)
     assert (model.predict(x[1200:]) == labels[1200:].numpy()).mean() > 0.6  # chance is 0.1
+
+
+def test_the_classifier_learns_from_fewer_images_than_its_batch(digits):
+    torch.set_default_dtype(torch.float32)
+    few = digits[1] < 2
+    x, labels = digits[0][few][:60], digits[1][few][:60]
+    model = classifier.train_classifier(x, labels, (8, 8), 30, seed=0)
+    assert (model.predict(x) == labels.numpy()).mean() > 0.8  # chance is 0.5
 
 
 def test_the_classifier_depends_on_the_seed_alone(digits):

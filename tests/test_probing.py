@@ -59,6 +59,11 @@ def test_the_authors_classifier_separates_what_is_separable():
     assert torch.equal(predicted, labels)
 
 
+def test_the_authors_classifier_takes_fewer_images_than_its_batch():
+    h, labels = labelled(60)
+    assert torch.equal((h @ probing.crammer_singer(h, labels, 300)).argmax(1), labels)
+
+
 def test_the_authors_classifier_minimises_its_objective():
     h, labels = labelled(400)
     h = h + torch.randn(h.shape, generator=keyed(5, "noise")) * 4  # no longer separable
@@ -97,3 +102,10 @@ def test_linear_svc_learns_what_is_separable():
     h, labels = (values.numpy() for values in labelled(300))
     result = probing.linear_svc(h[:200], labels[:200], h[200:], [0.01, 1.0], 200, 0)
     np.testing.assert_array_equal(result.predicted, labels[200:])
+
+
+def test_linear_svc_chooses_among_all_classes_where_images_are_sorted_by_class():
+    h, labels = (values.numpy() for values in labelled(300))
+    order = np.argsort(labels, kind="stable")
+    result = probing.linear_svc(h[order], labels[order], h, [0.01, 1.0], 60, 0)
+    np.testing.assert_array_equal(result.predicted, labels)

@@ -7,7 +7,7 @@ The blocks of `analyses` in the configuration name the folders: rule, subcommand
 page follow from the declaration. docs/extending.md shows how to add one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,11 @@ def no_work(network: "Network", settings: Mapping[str, Any], train_images: int, 
     return Work()
 
 
+def takes_all(settings: Mapping[str, Any], networks: Sequence["Network"]) -> str:
+    """Of an analysis that works with all models and settings."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Analysis:
     """The declaration of an analysis."""
@@ -47,3 +52,5 @@ class Analysis:
     records: tuple[str, ...] = ()  # further .csv files beside the page, RECORDS of `show.py`
     paper: tuple[str, ...] = ()  # tables of config/paper.yaml that its numbers are compared with
     work: Callable[["Network", Mapping[str, Any], int, int], Work] = no_work
+    # of settings and networks that its tables and figures cannot be made of: the key, what is found, what is expected
+    refused: Callable[[Mapping[str, Any], Sequence["Network"]], str] = takes_all

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from memvae import __version__
 from memvae.errors import InputError
+from memvae.settings.rules import user_path
 
 SCHEMES: tuple[str, ...] = ("https",)  # of a home (the config's schema asks the same); tests add http for 127.0.0.1
 TIMEOUT = 30.0  # seconds without a byte
@@ -29,7 +30,7 @@ FOLDER_VARIABLE = "MEMVAE_DATA_FOLDER"
 def data_folder(setting: str = "") -> Path | None:
     """The user's folder of downloaded files: the config key `data_folder`, else MEMVAE_DATA_FOLDER, else None."""
     chosen = setting or os.environ.get(FOLDER_VARIABLE, "")
-    return Path(chosen).expanduser() if chosen else None
+    return user_path(chosen, "data_folder" if setting else FOLDER_VARIABLE) if chosen else None
 
 
 def check_folder(setting: str) -> None:
@@ -57,7 +58,8 @@ def fetch(
     Raises InputError when no place has the file, when the folder has another file of that name, or does not exist.
     """
     destination = Path(destination)
-    if destination.is_file() and checksum(destination, entry) == expected(entry):
+    wanted = expected(entry)
+    if destination.is_file() and checksum(destination, entry) == wanted:
         report(f"{dataset}/{name}: already there")
         return
     if folder is not None and not Path(folder).is_dir():
@@ -72,7 +74,10 @@ def fetch(
 
 def expected(entry: Mapping[str, Any]) -> str:
     """The checksum that the config states."""
-    return str(entry["sha256_rows"] if "sha256_rows" in entry else entry["sha256"])
+    for kind in ("sha256_rows", "sha256"):
+        if kind in entry:
+            return str(entry[kind])
+    raise InputError(f"found a file with the keys {', '.join(entry)}, expected sha256 or sha256_rows too")
 
 
 def checksum(path: Path, entry: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from memvae.data import formats
 from memvae.errors import InputError, Unreadable
 from memvae.files import store
+from memvae.settings.rules import user_path
 
 OCR_ORDER_SEED = 20160619  # ours; fixes the order of the training rows, which are in circulation in more than one
 AUTHORS_SEED = 1234  # of numpy's global generator at the start of their script
@@ -114,7 +115,7 @@ def hdf5(entry: Entry, raw: Path) -> Raw:
 
     if not entry.get("file"):
         raise InputError("loader hdf5: the key file is missing; expected the path of an HDF5 file")
-    path = Path(entry["file"]).expanduser()
+    path = user_path(entry["file"], "file")
     if not path.is_file():
         raise InputError(f"{path}: not found; expected an HDF5 file with train/images and test/images")
     arrays: dict[str, np.ndarray] = {}

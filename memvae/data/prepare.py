@@ -31,6 +31,7 @@ def prepare(name: str, entry: Mapping[str, Any], raw: Path) -> tuple[dict[str, n
         if split not in data.images:
             raise InputError(f"{name}: found {split}/labels, expected {split}/images beside it")
         arrays[f"{split}/labels"] = _labels(f"{name}: {split}/labels", labels, len(data.images[split]))
+    _usable(name, arrays)
     if entry["likelihood"] == "bernoulli":
         arrays["test/binary"] = _test_binary(name, arrays, entry["binarise"], data)
     attributes = {
@@ -87,6 +88,24 @@ def _labels(where: str, labels: np.ndarray, count: int) -> np.ndarray:
         found = f"{labels.dtype} from {labels.min()} to {labels.max()}"
         raise InputError(f"{where}: found {found}, expected whole numbers from 0 to 255")
     return labels.astype(np.uint8)
+
+
+def _usable(name: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises InputError for what analyses could not take, hours of training later."""
+    for split in ("train", "test"):
+        if f"{split}/images" in arrays and len(arrays[f"{split}/images"]) < 2:
+            raise InputError(f"{name}: {split}/images: found 1 image, expected 2 or more, for a spread over images")
+    if "train/labels" not in arrays:
+        return
+    known = np.unique(arrays["train/labels"])
+    if len(known) < 2:
+        raise InputError(f"{name}: train/labels: found one class, expected 2 or more; leave the labels out")
+    for split in ("valid", "test"):
+        if unknown := sorted(set(arrays.get(f"{split}/labels", known).tolist()) - set(known.tolist())):
+            raise InputError(
+                f"{name}: {split}/labels: found the class {unknown[0]}, which train/labels lack, expected their "
+                "classes alone; leave such images out"
+            )
 
 
 def _test_binary(name: str, arrays: Mapping[str, np.ndarray], binarise: str, data: loaders.Raw) -> np.ndarray:

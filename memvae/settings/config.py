@@ -16,6 +16,7 @@ from typing import Any
 from memvae.errors import InputError
 from memvae.settings import registry, schema
 from memvae.settings.registry import Registered
+from memvae.settings.rules import user_path
 from memvae.settings.spec import STAGES, RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +129,7 @@ class Config:
         """What the workflow's jobs inherit: this environment's python first in PATH, and the user's data folder."""
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         if self.data_folder:
-            os.environ["MEMVAE_DATA_FOLDER"] = str(Path(self.data_folder).expanduser().resolve())
+            os.environ["MEMVAE_DATA_FOLDER"] = str(user_path(self.data_folder, "data_folder").resolve())
 
     def scale_note(self) -> str:
         """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
@@ -194,11 +195,14 @@ class Config:
                     )
         for name, analysis in self.registered.items():
             rows = self.analysis_rows(name)  # refuses unknown models
-            for row in rows if analysis.declared.memory else []:
-                if not self.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network.has_memory:
+            networks = {row.model: self.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network for row in rows}
+            for model, network in networks.items() if analysis.declared.memory else ():
+                if not network.has_memory:
                     raise InputError(
-                        f"analyses.{name}.models: found {row.model!r}, which has no memory, expected models with slots"
+                        f"analyses.{name}.models: found {model!r}, which has no memory, expected models with slots"
                     )
+            if rows and (found := analysis.declared.refused(self.settings(name), list(networks.values()))):
+                raise InputError(f"analyses.{name}.{found}")
         for kind, entries_by_name in (("models", self.models), ("datasets", self.datasets)):
             titles: dict[str, str] = {}
             for name, entry in entries_by_name.items():

@@ -39,6 +39,14 @@ def refuse(where: str, value: Any, expected: str, advice: str = "") -> NoReturn:
     raise InputError(f"{where}: found {shown}, expected {expected}{'; ' if advice else ''}{advice}")
 
 
+def user_path(path: str, where: str) -> Path:
+    """A path of the user's, `~` replaced. Raises InputError where it names a home that is not there."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        refuse(where, path, "the home of a user of this machine after ~", "write the folder in full")
+
+
 @dataclass(frozen=True)
 class Whole:
     least: int = 0

@@ -67,7 +67,7 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
     mine = f"process {os.getpid()} on {platform.node()}, job {job}, {uuid.uuid4().hex[:8]}"
 
     def check() -> None:
-        holder = name.read_text() if name.exists() else ""
+        holder = store.read_bytes(name, "a lock").decode(errors="replace") if name.exists() else ""
         if holder != mine:
             raise InputError(
                 f"{name}: found the name of {holder or 'no process'}, expected this one, {mine}; this training "
@@ -81,9 +81,9 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            holder = store.read_bytes(name, "a lock").decode(errors="replace")
             raise InputError(
-                f"{name}: another process is training into {state} ({name.read_text()}); expected none; wait for it or "
-                "stop it"
+                f"{name}: another process is training into {state} ({holder}); expected none; wait for it or stop it"
             ) from None
         except OSError as error:
             say(f"{name}: no locks here ({error.strerror}); a second process is noticed at the next state")
@@ -91,7 +91,8 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
             file.truncate(0)
             file.write(mine.encode())
         yield check
-        if name.exists() and name.read_text() == mine:  # after a failure it stays, and says who it was
+        # after a failure it stays, and says who it was
+        if name.exists() and store.read_bytes(name, "a lock") == mine.encode():
             file.truncate(0)
 
 

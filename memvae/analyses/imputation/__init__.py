@@ -1,6 +1,6 @@
 """How well missing pixels are inferred (Figure 8)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memvae.analyses import Analysis, Work
@@ -11,6 +11,12 @@ from memvae.settings.spec import Network
 def work(network: Network, settings: Mapping[str, Any], train_images: int, test_images: int) -> Work:
     noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
     return Work(network_rows=noises * settings["iterations"] * test_images)
+
+
+def refused(settings: Mapping[str, Any], networks: Sequence[Network]) -> str:
+    if not settings["left_half"]:
+        return "left_half: found false, expected true, for Figure 8 shows missing left halves"
+    return "" if len(networks) > 1 else "models: found one, expected two or more, for Figure 8 compares the first two"
 
 
 ANALYSIS = Analysis(
@@ -29,4 +35,5 @@ ANALYSIS = Analysis(
     tables={"imputation": "Missing pixels"},
     figures={"fig8": "Figure 8: missing halves"},
     work=work,
+    refused=refused,
 )

@@ -1,4 +1,4 @@
-"""An independent digit classifier: the judge of completed images (ours; the paper judged by eye).
+"""An independent classifier: the judge of completed images (ours; the paper judged by eye).
 
 A small convolutional network on clean, real-valued training images; it never sees a model's output in training.
 """
@@ -75,12 +75,13 @@ def train_classifier(x: Tensor, labels: Tensor, image: tuple[int, int], epochs: 
     generator = keyed(seed, "classifier order")
     model = Classifier(image, int(labels.max()) + 1).to(x.device)
     optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * (len(x) // BATCH))
+    size = min(BATCH, len(x))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * (len(x) // size))
     progress = Progress("classifier epoch", epochs)
     for _ in range(epochs):
         model.train()
         order = torch.randperm(len(x), generator=generator)
-        for rows in order[: len(x) - len(x) % BATCH].split(BATCH):
+        for rows in order[: len(x) - len(x) % size].split(size):
             loss = F.cross_entropy(model(x[rows]), labels[rows])
             optimiser.zero_grad()
             loss.backward()

@@ -7,7 +7,6 @@ from torch import Tensor
 from memvae.analyses.imputation.classifier import load_classifier
 from memvae.analyses.job import Job
 from memvae.data import corruption
-from memvae.errors import InputError
 from memvae.model import device as computing
 from memvae.model.network import MemVAE, sample_posterior
 from memvae.progress import Progress
@@ -63,11 +62,9 @@ def impute(
     Batch norm uses the statistics of the batch at hand (the authors' code). The error is the squared error over the
     missing pixels, divided by their number. mode: of the network's passes.
     """
-    if len(x) % batch_size == 1:
-        raise InputError(
-            f"imputation: found {len(x)} images in batches of {batch_size}: the last, of one image, has no statistics; "
-            "choose another analyses.imputation.batch_size"
-        )
+    starts = list(range(0, len(x), batch_size))
+    if len(x) % batch_size == 1 and len(starts) > 1:
+        del starts[-1]  # a batch of one image has no statistics: it joins the one before
     complete = computing.compiled(_complete) if mode.compiled else _complete
     model.use_statistics("batch")
     completed = torch.where(missing, start, x)
@@ -75,8 +72,8 @@ def impute(
     progress = Progress(f"imputation {key[-1]}", iterations)
     for iteration in range(iterations):
         total = 0.0
-        for begin in range(0, len(x), batch_size):
-            rows = slice(begin, begin + batch_size)
+        for begin, end in zip(starts, [*starts[1:], len(x)], strict=True):
+            rows = slice(begin, end)
             generator = keyed(*key, iteration, begin)
             noise = torch.randn(len(x[rows]), model.network.latent, generator=generator).to(x.device)
             completed[rows] = complete(model, mode.precision, x[rows], missing[rows], completed[rows], noise)

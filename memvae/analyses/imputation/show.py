@@ -150,7 +150,7 @@ def _completed(title: str, file: RunFile, competitor: RunFile) -> Panel:
 
 # ---- the claim -------------------------------------------------------------------------------------------------------
 def infers_better(view: View) -> Claim | None:
-    """That MEM-VAE completes missing pixels better than VAE: digits recovered with the left half missing."""
+    """That MEM-VAE completes missing pixels better than VAE: images recovered with the left half missing."""
     rows = view.row("mem_vae"), view.row("vae")
     ours, theirs = (view.number(row, "recovered", HALF) for row in rows)
     errors = [view.number(row, "error", HALF) for row in rows]
@@ -165,7 +165,7 @@ def infers_better(view: View) -> Claim | None:
     error = statistics.joined(half.error, statistics.seed_error(half, SEED_SD))
     others = {noise: gain for noise, gain in gains.items() if noise != HALF}
     points = [gain.mean for gain in others.values()]
-    chance = statistics.chance_of_training(half, f"{SEED_SD:g} % of digits (a guess)")
+    chance = statistics.chance_of_training(half, f"{SEED_SD:g} % of images (a guess)")
     text = (
         f"With the left half missing, the classifier reads {ours.mean:.1f} % of MEM-VAE's completions and "
         f"{theirs.mean:.1f} % of VAE's right: {half.mean:+.1f} points. The standard error is {half.error or 0:.1f} "
@@ -181,7 +181,7 @@ def infers_better(view: View) -> Claim | None:
     return Claim(
         "MEM-VAE infers missing halves better than VAE",
         f"Figure 8, by eye (A); numbers: {NOT_AVAILABLE}",
-        f"{half.mean:+.1f} ± {error:.1f} percentage points of digits recovered{elsewhere}",
+        f"{half.mean:+.1f} ± {error:.1f} percentage points of images recovered{elsewhere}",
         judged(half.mean, error),
         text,
         {**numbers, "standard_error": error},

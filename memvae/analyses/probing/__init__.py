@@ -1,4 +1,4 @@
-"""How well linear classifiers read digits from the recognition model's features."""
+"""How well linear classifiers read classes from the recognition model's features."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -58,9 +58,8 @@ def crammer_singer(h: Tensor, labels: Tensor, steps: int) -> Tensor:
     classes = int(labels.max()) + 1
     weights, squares = torch.zeros(h.shape[1], classes), torch.zeros(h.shape[1], classes)
     chosen = torch.nn.functional.one_hot(labels, classes).to(h.dtype)
-    batches = [
-        (h[i : i + BATCH], labels[i : i + BATCH], chosen[i : i + BATCH]) for i in range(0, len(h) - BATCH + 1, BATCH)
-    ]
+    size = min(BATCH, len(h))
+    batches = [(h[i : i + size], labels[i : i + size], chosen[i : i + size]) for i in range(0, len(h) - size + 1, size)]
     progress = Progress("probing: authors' classifier, step", steps)
     for step in range(steps):
         gradient = hinge_gradient(weights, *batches[step % len(batches)])
@@ -83,7 +82,8 @@ def hinge_gradient(weights: Tensor, h: Tensor, labels: Tensor, one_hot: Tensor) 
 def linear_svc(
     h: np.ndarray, labels: np.ndarray, test_h: np.ndarray, candidates: list[float], images: int, seed: int
 ) -> LinearSVCResult:
-    """LinearSVC (one-vs-rest), C chosen by 3-fold cross-validation on the first `images` training images.
+    """LinearSVC (one-vs-rest), C chosen by 3-fold cross-validation on the first `images` training images, or on
+    images spread over all where the first do not show every class.
 
     The final fit uses all training images, with C / n kept, since LinearSVC's C multiplies a sum over images.
     h: [N, H], labels: [N], test_h: [M, H]. Nothing is chosen on test images.
@@ -91,10 +91,13 @@ def linear_svc(
     from sklearn.model_selection import GridSearchCV
     from sklearn.svm import LinearSVC
 
+    choosing = np.arange(min(images, len(h)))
+    if len(set(labels[choosing])) < len(set(labels)):  # sorted by class, say
+        choosing = np.linspace(0, len(h) - 1, len(choosing), dtype=int)
     search = GridSearchCV(_svc(LinearSVC, seed), {"C": candidates}, cv=3, refit=False)
-    search.fit(h[:images], labels[:images])
+    search.fit(h[choosing], labels[choosing])
     chosen = float(search.best_params_["C"])
-    share = min(images, len(h)) * 2 / 3 / len(h)  # of the images that chose, to all
+    share = len(choosing) * 2 / 3 / len(h)  # of the images that chose, to all
     final = _svc(LinearSVC, seed).set_params(C=chosen * share).fit(h, labels)
     return LinearSVCResult(final.predict(test_h).astype(np.int64), chosen, search.cv_results_["mean_test_score"])
 
