@@ -61,7 +61,7 @@ def _record(printed: Paper, entry: Entry, ours: Measured | None, view: View) -> 
         "column": entry.column,
         "ours": _plain(ours.mean) if ours else NOT_RUN,
         "paper": entry.value,
-        "difference": view.difference(ours.row, ours.mean, entry.value) if ours else None,
+        "difference": ours.mean - entry.value if ours and not view.replaced(ours.row) else None,
         "spread": ours.sd if ours else None,
         "seeds": ours.seeds if ours and files else None,
         "tolerance": entry.tolerance,

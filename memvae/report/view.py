@@ -86,20 +86,20 @@ class View:
         name = quantity or (measured.quantity if measured else "value")
         if measured is None:
             return {name: NOT_RUN}
-        theirs = self.printed.value(*measured.paper) if measured.paper else None
+        theirs = self.theirs(row, *measured.paper) if measured.paper else None
         return {
             name: measured.mean,
             "standard_error": measured.error,
             "sd": measured.sd,
             "seeds": measured.seeds,
             "paper": theirs,
-            "difference": self.difference(row, measured.mean, theirs),
+            "difference": None if theirs is None else measured.mean - theirs,
             n: measured.n,
         }
 
-    def difference(self, row: Row, ours: float | None, theirs: float | None) -> float | None:
-        """Ours minus the authors'; None where they have no number, or another data set stands for the paper's."""
-        return None if ours is None or theirs is None or self.replaced(row) else ours - theirs
+    def theirs(self, row: Row, table: str, name: str, column: str) -> float | None:
+        """The authors' number; None where they have none, or another data set stands for the paper's."""
+        return None if self.replaced(row) else self.printed.value(table, name, column)
 
     def facts(self, row: Row, found: list[RunFile], samples: int | None = None) -> dict[str, Any]:
         """The cells of every .csv that say what its numbers come from. samples: K, or draws of z."""
@@ -119,10 +119,12 @@ class View:
 
     def notes(self, *sentences: str) -> list[str]:
         """The scale's note first, where there is one, then the sentences that are not empty."""
-        compared = any(one.paper for one in self.numbers)
-        rows = [row for row, _ in self.rows if compared and self.replaced(row)]
+        rows = [one.row for one in self.numbers if one.paper and self.replaced(one.row)]
         replaced = {paper_title(row.paper_dataset): row.dataset for row in rows}
-        theirs = [f"The paper's numbers are for {paper}; ours are for {ours}." for paper, ours in replaced.items()]
+        theirs = [
+            f"The paper's numbers are for {paper}, and do not stand beside ours for {ours}."
+            for paper, ours in replaced.items()
+        ]
         return [one for one in (f"{self.layout.note}." if self.layout.note else "", *sentences, *theirs) if one]
 
     def figure_note(self, files: list[RunFile], words: str) -> str:

@@ -113,7 +113,7 @@ def _values(view: View, row: Row, found: list[RunFile]) -> dict[str, object]:
     return {
         **record_of(row, run_key, kind="value", k=row.k),
         **view.record(row, view.number(row, "log_likelihood"), "log_likelihood"),
-        "paper": view.printed.value("likelihood", run_key(row), "log_likelihood"),
+        "paper": view.theirs(row, "likelihood", run_key(row), "log_likelihood"),
         "log_likelihood_more": extra.mean if extra else None,
         "sd_more": extra.sd if extra else None,
         "samples_more": more if extra else None,
@@ -130,7 +130,7 @@ def _gain_record(view: View, row: Row, base: Row) -> dict[str, object]:
     """The cells of a gain of memory."""
     gain = view.number(row, "log_likelihood", f"minus {base.model}")
     assert gain is not None  # of `measure`
-    values = [view.printed.value("likelihood", run_key(one), "log_likelihood") for one in (row, base)]
+    values = [view.theirs(one, "likelihood", run_key(one), "log_likelihood") for one in (row, base)]
     theirs = None if values[0] is None or values[1] is None else round(values[0] - values[1], 2)
     return {
         **record_of(row, lambda one: f"{run_key(one)} minus {run_key(base)}", kind="gain", k=row.k),
@@ -138,7 +138,7 @@ def _gain_record(view: View, row: Row, base: Row) -> dict[str, object]:
         **view.record(row, gain, "log_likelihood"),
         "in_errors": gain.mean / gain.error if gain.error else None,
         "paper": theirs,
-        "difference": view.difference(row, gain.mean, theirs),
+        "difference": None if theirs is None else gain.mean - theirs,
         **view.facts(row, list(gain.files), statistics.same_setting(gain.files, "samples")),
     }
 
