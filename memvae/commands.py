@@ -30,10 +30,13 @@ def download(arguments: Arguments) -> None:
     else:
         files = _dataset_entry(arguments).get("files", {})
         folder = data_folder(_config(arguments).data_folder)
+    if arguments.output and not arguments.file:
+        raise InputError("--output: found no --file, expected one, since --output is the path of one file; add it")
     if arguments.file and arguments.file not in files:
         raise InputError(f"{arguments.dataset}: found the file {arguments.file!r}, expected one of {', '.join(files)}")
     for name in [arguments.file] if arguments.file else files:
-        fetch(arguments.dataset, name, files[name], Path(targets.raw_file(arguments.dataset, name)), folder, say)
+        path = Path(arguments.output or targets.raw_file(arguments.dataset, name))
+        fetch(arguments.dataset, name, files[name], path, folder, say)
 
 
 def prepare(arguments: Arguments) -> None:
@@ -41,7 +44,7 @@ def prepare(arguments: Arguments) -> None:
     from memvae.data.prepare import prepare as prepared
 
     entry = _json(arguments.spec, "--spec") if arguments.spec else _dataset_entry(arguments)
-    raw = Path(targets.raw_file(arguments.dataset, ""))
+    raw = Path(arguments.raw or targets.raw_file(arguments.dataset, ""))
     arrays, attributes = prepared(arguments.dataset, entry, raw)
     output = arguments.output or targets.data_file(arguments.dataset)
     _write(arguments, output, "dataset", arrays, attributes, [entry["file"]] if "file" in entry else [])

@@ -124,8 +124,11 @@ class Config:
             self._specs[run] = self._resolved(run)
         return self._specs[run]
 
-    def export_environment(self) -> None:
-        """What the workflow's jobs inherit: this environment's python first in PATH, and the user's data folder."""
+    def export_environment(self, home: Path) -> None:
+        """What the workflow's jobs inherit: this environment's python first in PATH, the code of `home` wherever they
+        run, and the user's data folder."""
+        others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(home)]
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(home), *others])
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         if self.data_folder:
             os.environ["MEMVAE_DATA_FOLDER"] = str(Path(self.data_folder).expanduser().resolve())
