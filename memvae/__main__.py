@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", default=str(configuration.CONFIG), help="the configuration (default: %(default)s)")
+    common.add_argument("--config", type=Path, help=f"the configuration (default: {configuration.CONFIG})")
     common.add_argument(
         "--configfile", type=Path, nargs="+", default=[], help="further YAML files, laid over it in this order"
     )
@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     stage(commands.doctor)
     stage(commands.cost, target="e.g. figures/fig7.png")
     for name in ("table", "scorecard", "measurements", "check", "page", "archive"):
-        subparsers.choices[name].set_defaults(paper=targets.PAPER_VALUES)
+        subparsers.choices[name].set_defaults(paper=configuration.brought(Path(targets.PAPER_VALUES)))
     subparsers.choices["redraw"].set_defaults(output="redrawn")
     return parser
 

@@ -276,7 +276,7 @@ def _record(arguments: Arguments, inputs: Sequence[Path], outputs: Sequence[Path
 def _config(arguments: Arguments) -> configuration.Config:
     """The configuration of --config, --configfile and --scale."""
     overrides = {"scale": arguments.scale} if arguments.scale else {}
-    return configuration.load(Path(arguments.config), overrides, arguments.configfile)
+    return configuration.load(arguments.config, overrides, arguments.configfile)
 
 
 def _dataset_entry(arguments: Arguments) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
-HOME = Path(workflow.snakefile).parents[2]  # the folder of our Snakefile
-sys.path.insert(0, str(HOME))
+HOME = Path(workflow.snakefile).absolute().parents[2]  # the folder of our Snakefile
+if HOME.is_dir():
+    sys.path.insert(0, str(HOME))
 from memvae.settings import config as configuration, targets
 from memvae.operations import cost
 from memvae.data import download
@@ -44,7 +45,7 @@ def configured():
 
 def brought(name):
     """A file that the workflow brings along: its short name where the user stands in our folder, else its full path."""
-    here = not AS_MODULE and os.path.exists(name) and os.path.samefile(name, HOME / name)
+    here = not AS_MODULE and Path(name).resolve() == (HOME / name).resolve()
     return name if here else str(HOME / name)
 
 
@@ -211,6 +212,8 @@ def jobs_to_run(workflow):
     return [(job.rule.name, dict(job.wildcards_dict)) for job in workflow.dag.needrun_jobs()]
 
 
+if not HOME.is_dir():  # a module read from the address of a repository: all else is in the clone that is installed
+    HOME = configuration.ROOT
 MODIFIER = workflow.modifier  # what a module that uses this workflow changes of it
 AS_MODULE = not MODIFIER.is_main_snakefile()
 
