@@ -5,10 +5,7 @@ from snakemake.utils import min_version
 min_version("9.12")
 
 
-configfile: "config/config.yaml"
-
-
-include: "workflow/rules/common.smk"
+include: "workflow/rules/common.smk"  # reads config/config.yaml
 
 
 pathvars:
@@ -25,7 +22,6 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    write_plans(workflow)
     print(cost.announcement(CONFIG, jobs_to_run(workflow)), file=sys.stderr)
 
 
@@ -38,7 +34,6 @@ onerror:
 
 
 rule all:
-    default_target: True
     input:
         targets.all_files(CONFIG),
         targets.report_page(CONFIG),
@@ -65,10 +60,8 @@ rule rulegraph:
         mem_mb=500,
         runtime=5,
     params:
-        configfiles=[str(path) for path in workflow.configfiles],
-        scale=CONFIG.scale,
+        options=rulegraph_options(),
     shell:
         "(command -v dot || {{ echo 'rulegraph: found no program `dot`; install graphviz' >&2; exit 2; }}) > {log:q} 2>&1 && "
-        "snakemake --cores 1 --nolock --rulegraph --configfile {params.configfiles:q} --config scale={params.scale:q} "
-        "> {output.dot:q} 2>> {log:q} && "
+        "snakemake --cores 1 --nolock --rulegraph {params.options} > {output.dot:q} 2>> {log:q} && "
         "dot -Tpng {output.dot:q} -o {output.png:q} 2>> {log:q}"

@@ -24,6 +24,7 @@ OPTIONS = {
     "settings": "the settings of the analysis as JSON (default: from the configuration)",
     "module": "where the analysis is declared, module:object (default: as the configuration says)",
     "plan": "the plan that the workflow writes (default: from the configuration)",
+    "raw": "the folder with the raw files (default: data/raw/<dataset>)",
     "data": "the data set's HDF5 file (default: data/<dataset>.h5)",
     "model": "the model file (default: <results>/models/<run>.h5)",
     "classifier": "the classifier file (default: <results>/classifiers/<dataset>.h5)",
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="STAGE")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", default=str(configuration.CONFIG), help="the configuration (default: %(default)s)")
+    common.add_argument("--config", type=Path, help=f"the configuration (default: {configuration.CONFIG})")
     common.add_argument(
         "--configfile", type=Path, nargs="+", default=[], help="further YAML files, laid over it in this order"
     )
@@ -115,8 +116,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(f"--{flag}", help=FLAGS[flag], action="store_true")
         command.set_defaults(stage=function)
 
-    stage(commands.download, "file", "spec", dataset="e.g. mnist")
-    stage(commands.prepare, "spec", "output", dataset="e.g. mnist")
+    stage(commands.download, "file", "spec", "output", dataset="e.g. mnist")
+    stage(commands.prepare, "spec", "raw", "output", dataset="e.g. mnist")
     stage(commands.train, "spec", "data", "output", run=f"e.g. {commands.RUN}")
     stage(commands.classifier, "settings", "data", "output", dataset="e.g. mnist")
     analyses = f"{', '.join(registry.shipped())}, or one of your own; `memvae slots RUN` is short for it"
@@ -135,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     stage(commands.doctor)
     stage(commands.cost, target="e.g. figures/fig7.png")
     for name in ("table", "scorecard", "measurements", "check", "page", "archive"):
-        subparsers.choices[name].set_defaults(paper=targets.PAPER_VALUES)
+        subparsers.choices[name].set_defaults(paper=configuration.brought(Path(targets.PAPER_VALUES)))
     subparsers.choices["redraw"].set_defaults(output="redrawn")
     return parser
 

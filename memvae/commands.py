@@ -32,10 +32,13 @@ def download(arguments: Arguments) -> None:
     else:
         files = _dataset_entry(arguments).get("files", {})
         folder = data_folder(_config(arguments).data_folder)
+    if arguments.output and not arguments.file:
+        raise InputError("--output: found no --file, expected one, since --output is the path of one file; add it")
     if arguments.file and arguments.file not in files:
         raise InputError(f"{arguments.dataset}: found the file {arguments.file!r}, expected one of {', '.join(files)}")
     for name in [arguments.file] if arguments.file else files:
-        fetch(arguments.dataset, name, files[name], Path(targets.raw_file(arguments.dataset, name)), folder, say)
+        path = Path(arguments.output or targets.raw_file(arguments.dataset, name))
+        fetch(arguments.dataset, name, files[name], path, folder, say)
 
 
 def prepare(arguments: Arguments) -> None:
@@ -44,7 +47,7 @@ def prepare(arguments: Arguments) -> None:
 
     given = arguments.spec and _json(arguments.spec, "--spec")
     entry = Fields(schema.DATASET).check(given, "--spec") if arguments.spec else _dataset_entry(arguments)
-    raw = Path(targets.raw_file(arguments.dataset, ""))
+    raw = Path(arguments.raw or targets.raw_file(arguments.dataset, ""))
     arrays, attributes = prepared(arguments.dataset, entry, raw)
     output = arguments.output or targets.data_file(arguments.dataset)
     _write(arguments, output, "dataset", arrays, attributes, [entry["file"]] if "file" in entry else [])
@@ -276,7 +279,7 @@ def _record(arguments: Arguments, inputs: Sequence[Path], outputs: Sequence[Path
 def _config(arguments: Arguments) -> configuration.Config:
     """The configuration of --config, --configfile and --scale."""
     overrides = {"scale": arguments.scale} if arguments.scale else {}
-    return configuration.load(Path(arguments.config), overrides, arguments.configfile)
+    return configuration.load(arguments.config, overrides, arguments.configfile)
 
 
 def _dataset_entry(arguments: Arguments) -> dict[str, Any]:

@@ -16,11 +16,12 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 from memvae.errors import InputError
 from memvae.progress import readable
 from memvae.settings import targets
-from memvae.settings.config import ROOT, RUN_NAME, Config
+from memvae.settings.config import ROOT, RUN_NAME, Config, brought
 from memvae.settings.spec import RunSpec
 from memvae.settings.work import PAYS_BACK, decoding_seconds, passing_seconds, training_seconds
 
@@ -228,7 +229,10 @@ def _size(kind: str, name: str) -> float | None:
 
 def _planned(target: str, extra: list[str]) -> list[tuple[str, dict[str, str]]]:
     """(rule, wildcards) of the jobs that `snakemake TARGET` would run now, from the text of a dry run."""
-    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--nolock", *extra, "--", target]
+    options = ["-n", "--cores", "1", "--nolock"]
+    if not Path("Snakefile").exists():
+        options += ["--snakefile", str(brought(Path("Snakefile")))]
+    command = [sys.executable, "-m", "snakemake", *options, *extra, "--", target]
     result = subprocess.run(command, capture_output=True, text=True)
     text = result.stdout + result.stderr
     if result.returncode:

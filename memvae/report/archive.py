@@ -12,7 +12,7 @@ import json
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def write(scale: str, drawn: list[dict[str, Any]], paper: Path, output: Path) ->
             raise InputError(f"{path}: expected a path below the project's folder; run this there")
         name_of[path], content = _member(Path(path))
         members[name_of[path]] = content
-    renamed = [_with_inputs(target, name_of.__getitem__) for target in drawn]
+    renamed = [targets.with_inputs(target, name_of.__getitem__) for target in drawn]
     sums = {name: _sha256(content) for name, content in sorted(members.items())}
     manifest = Manifest(scale, store.provenance()["code_version"], renamed, sums)
     facts = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
@@ -112,12 +112,6 @@ def unpack(archive: Path, folder: Path) -> Manifest:
             raise InputError(f"{MANIFEST}: found the input {name!r}, which is no member")
         left -= sum(array.nbytes for array in store.read(folder / name, limit=left).arrays.values())
     return manifest
-
-
-def _with_inputs(target: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
-    """A target with its inputs under other names."""
-    parts = [{**part, "inputs": [rename(path) for path in part["inputs"]]} for part in target["parts"]]
-    return {**target, "parts": parts}
 
 
 def _member(path: Path) -> tuple[str, bytes]:
@@ -195,7 +189,7 @@ def _draw(target: Mapping[str, Any], folder: Path, output: Path, modules: Collec
                 "add the --configfile that names it"
             )
     name = {"table": "tables/{}.csv", "figure": "figures/{}.png"}.get(target["kind"], "{}.csv").format(target["name"])
-    moved = _with_inputs(target, lambda member: str(folder / member))
+    moved = targets.with_inputs(target, lambda member: str(folder / member))
     render.write(moved, None if target["kind"] == "figure" else folder / targets.PAPER_VALUES, output / name)
 
 

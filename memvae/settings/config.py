@@ -125,8 +125,11 @@ class Config:
             self._specs[run] = self._resolved(run)
         return self._specs[run]
 
-    def export_environment(self) -> None:
-        """What the workflow's jobs inherit: this environment's python first in PATH, and the user's data folder."""
+    def export_environment(self, home: Path) -> None:
+        """What the workflow's jobs inherit: this environment's python first in PATH, the code of `home` wherever they
+        run, and the user's data folder."""
+        others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(home)]
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(home), *others])
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         if self.data_folder:
             os.environ["MEMVAE_DATA_FOLDER"] = str(user_path(self.data_folder, "data_folder").resolve())
@@ -240,15 +243,28 @@ def threads() -> int:
     return int(wanted)
 
 
-def load(path: Path = CONFIG, overrides: dict[str, Any] | None = None, extra: Sequence[Path] = ()) -> Config:
+def load(path: Path | None = None, overrides: dict[str, Any] | None = None, extra: Sequence[Path] = ()) -> Config:
     """The configuration read from a YAML file, then merged with further files in their order and with single values.
 
+    path: without one, the file that the project brings along, and over it the user's own where another stands here.
     Raises InputError when a file is missing, is no YAML, or holds an unknown key or a wrong value.
     """
-    raw = read_yaml(path)
+    shipped = brought(CONFIG)
+    raw = read_yaml(path or shipped)
+    if not path and shipped != CONFIG and CONFIG.exists():
+        raw = merge(raw, read_yaml(CONFIG))
     for more in extra:
         raw = merge(raw, read_yaml(more))
     return Config(normalise(merge(raw, overrides or {})))
+
+
+def brought(path: Path) -> Path:
+    """A file that the project brings along, beside its code: its short path in the project's folder, else its full one.
+
+    Where memvae is installed without the rest of the project, the file is expected here.
+    """
+    found = ROOT / path
+    return found if found.exists() and found.resolve() != path.resolve() else path
 
 
 def normalise(raw: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Standard library only: Snakemake imports this at every dry run.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from memvae.settings.config import Config
@@ -16,6 +17,7 @@ CHECKS = {"check": "scorecard", "check_extended": "scorecard_extended"}
 MEASUREMENTS, ARCHIVE, CHECK, REPORT_PAGE = "measurements", "archive", "check", "report_page"
 PAGE = "docs/results.md"
 PAPER_VALUES = "config/paper.yaml"
+PLANS = ".snakemake/memvae/plans"
 TABLE_FORMATS, FIGURE_FORMATS, SCORECARD_FORMATS = ("csv", "md", "tex"), ("png", "pdf"), ("csv", "md")
 TITLES = {"scorecard": "Scorecard", "scorecard_extended": "Scorecard, main text too"}  # in Snakemake's report
 
@@ -147,29 +149,36 @@ def networks(config: Config) -> list[dict[str, Any]]:
 
 
 # ---- plans: what grows with the number of runs, too long for a command line ------------------------------------------
-def plan(config: Config, name: str) -> dict[str, Any]:
-    """All that the job of a target is given beside its files."""
+def plan(config: Config, name: str, placed: Callable[[str], str] = str) -> dict[str, Any]:
+    """All that the job of a target is given beside its files. placed: where a file stands, if not at its own path."""
     analysis = config.registered.get(name)
     if analysis and analysis.declared.of == "networks":
         return {"rows": networks(config)}
     if name == ARCHIVE:
-        return {"scale": config.scale, "targets": drawn(config)}
+        return {"scale": config.scale, "targets": [with_inputs(one, placed) for one in drawn(config)]}
     if name == CHECK:
         reasons = {run: left_out["reason"] for run, left_out in not_run(config).items()}
         return {"scale": config.scale, "not_run": reasons}
     if name in ("page", REPORT_PAGE):
-        return {"page": page(config, PAGE if name == "page" else ""), "inputs": page_inputs(config)}
-    return {"target": target(config, name)}
+        shown_page = with_inputs(page(config, PAGE if name == "page" else ""), placed)
+        return {"page": shown_page, "inputs": [placed(path) for path in page_inputs(config)]}
+    return {"target": with_inputs(target(config, name), placed)}
 
 
-def plan_file(config: Config, name: str) -> tuple[str, str]:
+def with_inputs(target: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
+    """A target with its inputs under other names."""
+    parts = [{**part, "inputs": [rename(path) for path in part["inputs"]]} for part in target["parts"]]
+    return {**target, "parts": parts}
+
+
+def plan_file(config: Config, name: str, placed: Callable[[str], str] = str) -> tuple[str, str]:
     """The file in which a job of the workflow finds its plan: its path, and its text, JSON.
 
     The path names the content: another content is another file, a changed parameter of the job, so the target is made
     again.
     """
-    text = json.dumps(plan(config, name), sort_keys=True)
-    return f"{config.results}/plan/{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json", text
+    text = json.dumps(plan(config, name, placed), sort_keys=True)
+    return f"{PLANS}/{config.scale}/{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json", text
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
-# The only functions of the workflow; everything else is declared. What a target consists of stands in memvae/targets.py.
+# The only functions of the workflow; everything else is declared. What a target consists of stands in memvae/settings/targets.py.
+# The workflow may run in its own folder, in another one (--directory), or as a module of another workflow: what it brings
+# along is found beside its Snakefile, and results go where the user stands.
 import json
 import os
 import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir)))
+HOME = Path(workflow.snakefile).absolute().parents[2]  # the folder of our Snakefile
+if HOME.is_dir():
+    sys.path.insert(0, str(HOME))
 from memvae.settings import config as configuration, targets
 from memvae.operations import cost
 from memvae.data import download
@@ -22,16 +26,38 @@ def refuse(message):
 def configured():
     """The validated configuration of the chosen scale."""
     try:
-        for path in workflow.configfiles:
-            configuration.read_yaml(Path(path))  # Snakemake's own reader takes a key that stands there twice
-        loaded = configuration.Config(configuration.normalise(dict(config)))
+        if AS_MODULE:  # Snakemake lays a module's `config` over nothing
+            raw = configuration.merge(configuration.read_yaml(Path(brought("config/config.yaml"))), config)
+        else:
+            raw = dict(config)
+            for path in workflow.configfiles:
+                configuration.read_yaml(Path(path))  # Snakemake's own reader takes a key that stands there twice
+        loaded = configuration.Config(configuration.normalise(raw))
         for run in loaded.runs("appendix", "extended", "own"):
             loaded.spec(run)
-        check_targets(loaded)
+        if not AS_MODULE:  # there the words are those of the user's workflow
+            check_targets(loaded)
         download.check_folder(loaded.data_folder)
     except InputError as error:
         refuse(error)
     return loaded
+
+
+def brought(name):
+    """A file that the workflow brings along: its short name where the user stands in our folder, else its full path."""
+    here = not AS_MODULE and Path(name).resolve() == (HOME / name).resolve()
+    return name if here else str(HOME / name)
+
+
+def placed(path):
+    """Where a file of the workflow stands for the user: below the prefix, if the module that uses us has one."""
+    return MODIFIER.path_modifier.replace_prefix(path)
+
+
+def elsewhere(option):
+    """An option with a path for a command that finds it by itself, unless there is a prefix. So without one the command
+    is what it always was: a changed command would be run again, and with it a training."""
+    return option if placed("data") != "data" else ""
 
 
 def check_targets(loaded):
@@ -68,7 +94,9 @@ def raw_files(wildcards):
 def own_file(wildcards):
     """The user's own HDF5 file, where the data set is one."""
     entry = CONFIG.datasets[wildcards.dataset]
-    return [entry["file"]] if "file" in entry else []
+    if "file" not in entry:
+        return []
+    return [os.path.abspath(entry["file"]) if AS_MODULE else entry["file"]]  # a prefix is not for the user's files
 
 
 def dataset_entry(wildcards):
@@ -124,7 +152,7 @@ def analysis_version(wildcards):
 def analysis_options(wildcards):
     """Options of `memvae analyse` that only some analyses have: where it is declared, and its classifier."""
     reference, judge = CONFIG.registered[wildcards.analysis].reference, classifier_of(wildcards)
-    options = (["--module", reference] if reference else []) + (["--classifier", judge] if judge else [])
+    options = (["--module", reference] if reference else []) + (["--classifier", placed(judge)] if judge else [])
     return shlex.join(options)
 
 
@@ -152,9 +180,14 @@ def minutes(rule=""):
 
 
 def plan(target):
-    """Path of the file with the rows and inputs of the job of `target`; `write_plans` writes it."""
-    path, text = targets.plan_file(CONFIG, target)
-    PLANS[path] = text
+    """Path of the file with the rows and inputs of the job of `target`. It is written here, in Snakemake's own folder, for
+    a module has no `onstart`."""
+    path, text = targets.plan_file(CONFIG, target, placed)
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        unfinished = Path(f"{path}.{os.getpid()}")
+        unfinished.write_text(text)
+        unfinished.replace(path)
     return path
 
 
@@ -166,25 +199,39 @@ def threads():
         refuse(error)
 
 
+def rulegraph_options():
+    """Of the Snakemake that draws the graph of the workflow that runs."""
+    options = ["--snakefile", workflow.main_snakefile]
+    if not AS_MODULE:
+        options += ["--configfile", *map(str, workflow.configfiles), "--config", f"scale={CONFIG.scale}"]
+    return shlex.join(options)
+
+
 def jobs_to_run(workflow):
     """(rule, wildcards) of every job that is about to run."""
     return [(job.rule.name, dict(job.wildcards_dict)) for job in workflow.dag.needrun_jobs()]
 
 
-def write_plans(workflow):
-    """The plan of every job that is about to run and has one."""
-    for job in workflow.dag.needrun_jobs():
-        if path := job.params.get("plan"):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(PLANS[path])
+if not HOME.is_dir():  # a module read from the address of a repository: all else is in the clone that is installed
+    HOME = configuration.ROOT
+MODIFIER = workflow.modifier  # what a module that uses this workflow changes of it
+AS_MODULE = not MODIFIER.is_main_snakefile()
+
+
+configfile: brought("config/config.yaml")
+
+
+if not AS_MODULE and brought("config/config.yaml") != "config/config.yaml" and os.path.exists("config/config.yaml"):
+
+    configfile: "config/config.yaml"  # the user's own, laid over it
 
 
 CONFIG = configured()
+PAPER = brought(targets.PAPER_VALUES)
 VERSIONS = STAGES
 GPU = int((os.getenv("MEMVAE_DEVICE") or ("cuda" if configuration.has_gpu() else "cpu")) == "cuda")
 THREADS = threads()
-PLANS = {}  # path -> text
-CONFIG.export_environment()
+CONFIG.export_environment(HOME)
 
 
 wildcard_constraints:

@@ -17,7 +17,9 @@ rule download:
     params:
         entry=raw_entry,
     shell:
-        "python -m memvae download {wildcards.dataset:q} --file {wildcards.file:q} --spec {params.entry:q} 2> {log:q}"
+        "python -m memvae download {wildcards.dataset:q} --file {wildcards.file:q} --spec {params.entry:q}"
+        + elsewhere(" --output {output:q}")
+        + " 2> {log:q}"
 
 
 rule prepare:
@@ -40,4 +42,6 @@ rule prepare:
         entry=dataset_entry,
         version=VERSIONS["prepare"],
     shell:
-        "python -m memvae prepare {wildcards.dataset:q} --spec {params.entry:q} --output {output:q} 2> {log:q}"
+        "python -m memvae prepare {wildcards.dataset:q} --spec {params.entry:q} --output {output:q}"
+        + elsewhere(f" --raw {placed('data/raw')}/{{wildcards.dataset}}")
+        + " 2> {log:q}"

@@ -1,7 +1,9 @@
 # Tables, figures and the scorecard: drawn from HDF5 files alone, without torch; and all those files as one archive.
 # `params.plan` names the file with the rows and the inputs: of a thousand runs they are too long for a command line.
 # What is marked with `report` is shown by `snakemake --report report.html`, with its caption.
-report: "../report/workflow.rst"
+if not AS_MODULE:
+
+    report: "../report/workflow.rst"
 
 
 for table, analysis in {**targets.tables(CONFIG), **targets.tables(CONFIG, extended=True)}.items():
@@ -11,7 +13,7 @@ for table, analysis in {**targets.tables(CONFIG), **targets.tables(CONFIG, exten
             f"table_{table}" if not table.startswith("table") else table
         input:
             analyses=targets.inputs(CONFIG, table),
-            paper=targets.PAPER_VALUES,
+            paper=PAPER,
         output:
             csv=report(
                 f"<results>/tables/{table}.csv",
@@ -47,7 +49,7 @@ for card in targets.SCORECARDS:
             card
         input:
             analyses=targets.inputs(CONFIG, card),
-            paper=targets.PAPER_VALUES,
+            paper=PAPER,
         output:
             csv=report(
                 f"<results>/{card}.csv",
@@ -78,7 +80,7 @@ for card in targets.SCORECARDS:
 rule measurements:
     input:
         analyses=targets.inputs(CONFIG, targets.MEASUREMENTS),
-        paper=targets.PAPER_VALUES,
+        paper=PAPER,
     output:
         targets.measurements_file(CONFIG),
     log:
@@ -106,7 +108,7 @@ for gate, card in targets.CHECKS.items():
             gate
         input:
             scorecard=f"<results>/{card}.csv",
-            paper=targets.PAPER_VALUES,
+            paper=PAPER,
         log:
             f"<logs>/{gate}.log",
         localrule: True
@@ -158,7 +160,7 @@ for figure, analysis in targets.figures(CONFIG).items():
 rule report_page:
     input:
         files=targets.page_inputs(CONFIG),
-        paper=targets.PAPER_VALUES,
+        paper=PAPER,
     output:
         report(
             "<results>/report/index.html",
@@ -187,7 +189,7 @@ rule report_page:
 rule page:
     input:
         files=targets.page_inputs(CONFIG),
-        paper=targets.PAPER_VALUES,
+        paper=PAPER,
     output:
         page=targets.PAGE,
         shown=targets.page_files(CONFIG),
@@ -211,7 +213,7 @@ rule page:
 rule archive:
     input:
         analyses=targets.drawn_from(CONFIG),
-        paper=targets.PAPER_VALUES,
+        paper=PAPER,
     output:
         "<results>/archive.zip",
     log:
