@@ -51,6 +51,22 @@ def test_a_missing_data_set_says_how_to_make_it(folder: Path) -> None:
     assert "data/mnist.h5" in line and "snakemake" in line
 
 
+def test_a_raw_file_outside_its_folder_is_refused(folder: Path) -> None:
+    entry = '{"sha256": "%s", "homes": []}' % ("0" * 64)
+    line = refused(folder, "download", "mnist", "--file", "../../x", "--spec", entry)
+    assert "--file" in line and "'../../x', expected the name of a file" in line
+
+
+@pytest.mark.parametrize("spec", ["{}", "[]", '{"title": "own"}'])
+def test_a_specification_that_is_no_data_set_is_refused(folder: Path, spec: str) -> None:
+    assert "--spec: " in refused(folder, "prepare", "digits", "--spec", spec)
+
+
+def test_a_home_that_does_not_exist_is_named(folder: Path) -> None:
+    line = refused(folder, "download", "mnist", MEMVAE_DATA_FOLDER="~nobody_here/x")
+    assert "MEMVAE_DATA_FOLDER: found '~nobody_here/x'" in line
+
+
 def test_a_missing_model_is_named(folder: Path) -> None:
     assert "results/demo/models/digits-vae-k1-s0.h5" in refused(
         folder, "likelihood", "digits-vae-k1-s0", "--scale", "demo"
@@ -83,8 +99,8 @@ def test_an_unknown_table_figure_or_scorecard_names_those_there_are(folder: Path
         assert known in refused(folder, command, "nothing")
 
 
-def test_outside_the_project_the_configuration_is_asked_for(tmp_path: Path) -> None:
-    assert "config/config.yaml" in refused(tmp_path, "train", "mnist-vae-k1-s0", PYTHONPATH=str(project.ROOT))
+def test_outside_the_project_its_configuration_is_found_beside_the_code(tmp_path: Path) -> None:
+    assert "data/mnist.h5: not found" in refused(tmp_path, "train", "mnist-vae-k1-s0", PYTHONPATH=str(project.ROOT))
 
 
 def test_a_model_and_data_that_do_not_belong_together_are_refused(folder: Path) -> None:

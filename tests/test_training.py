@@ -273,6 +273,19 @@ def test_a_second_process_cannot_train_into_one_state(tmp_path):
     assert train(spec(), state).curves.epoch == [1, 2, 3, 4]
 
 
+def test_a_lock_that_cannot_be_read_is_told_in_one_line(tmp_path, monkeypatch):
+    def failing(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    state = tmp_path / "run.state.h5"
+    with training_state.lock(state) as check, pytest.raises(Unreadable, match="lock: cannot be read just now"):
+        try:
+            check()
+        finally:
+            monkeypatch.undo()
+
+
 def test_without_locks_the_process_that_came_first_stops_at_its_next_state(tmp_path, monkeypatch, capsys):
     """As on a file system whose locks do not reach from node to node: the newer process goes on, never both."""
 
