@@ -5,6 +5,7 @@ again, about half a minute of one core each, and prints how far they agree; data
 """
 
 import ast
+import hashlib
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ from export import Export
 
 import memvae
 from memvae.analyses.likelihood import compute as likelihood
+from memvae.errors import InputError
 from memvae.model import trained as models
 from memvae.model.network import MemVAE, collect_statistics
 from memvae.random import keyed
@@ -183,3 +185,24 @@ def test_the_example_draws_sixteen_images_from_the_prior(tmp_path):
 def test_the_example_has_at_most_five_lines_of_code():
     lines = [line for line in EXAMPLE.read_text().splitlines() if line and not line.startswith("#")]
     assert len(lines) <= 5
+
+
+# ---- the published models --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("path", sorted(models.PUBLISHED.glob("*.h5")), ids=lambda path: path.stem)
+def test_a_published_model_is_the_one_that_its_card_describes(path):
+    """Trained as the configuration says at scale=paper, loaded by its name, listed with its checksum."""
+    loaded = models.load(path, torch.device("cpu"))
+    assert loaded.spec == config.load(overrides={"scale": "paper"}).spec(loaded.spec.run)
+    assert loaded.spec.run == f"{path.stem}-k1-s0"
+    z = torch.randn(4, loaded.spec.network.latent, generator=keyed(4, "z"))
+    assert torch.equal(memvae.load_model(path.stem).decode(z).mean, loaded.model.decode(z).mean)
+    card = (models.PUBLISHED / "README.md").read_text()
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+
+
+def test_a_model_that_is_not_published_is_refused_by_name(monkeypatch, tmp_path):
+    with pytest.raises(InputError, match=r"no_such_model: found no published model, expected one of .*ocr_letters-vae"):
+        memvae.load_model("no_such_model")
+    monkeypatch.setattr(models, "PUBLISHED", tmp_path)
+    with pytest.raises(InputError, match="they are in the project's repository"):
+        memvae.load_model("ocr_letters-vae")

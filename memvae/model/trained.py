@@ -14,6 +14,8 @@ from memvae.settings.spec import RunSpec
 from memvae.training.loop import Trained
 from memvae.training.state import array
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "models"
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -53,3 +55,17 @@ def load(path: Path, device: torch.device) -> LoadedModel:
     provenance = {**kept, "model_sha256": stored.attributes["sha256"], **store.provenance(device.type)}
     model.requires_grad_(False)
     return LoadedModel(model.use_statistics("collected").to(device), spec, provenance)
+
+
+def published(name: str) -> Path:
+    """The file of a published model, such as `ocr_letters-mem_vae`. Raises InputError where there is none."""
+    path = PUBLISHED / f"{name}.h5"
+    if path.exists():
+        return path
+    known = ", ".join(sorted(file.stem for file in PUBLISHED.glob("*.h5")))
+    raise InputError(
+        f"{name}: found no published model, expected one of {known}, or the path of a model file"
+        if known
+        else f"{name}: found no folder {PUBLISHED}, expected the published models; they are in the project's "
+        "repository, in models/"
+    )
