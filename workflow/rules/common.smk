@@ -27,7 +27,9 @@ def configured():
     try:
         if AS_MODULE:  # Snakemake lays a module's `config` over nothing
             if not isinstance(config, dict):
-                raise InputError(f"the module's config: found {config!r}, expected a mapping, such as {{'scale': 'demo'}}")
+                raise InputError(
+                    f"the module's config: found {config!r}, expected a mapping, such as {{'scale': 'demo'}}"
+                )
             raw = configuration.merge(configuration.read_yaml(Path(brought("config/config.yaml"))), config)
         else:
             raw = dict(config)
@@ -58,7 +60,7 @@ def placed(path):
 def elsewhere(option):
     """An option with a path for a command that finds it by itself, unless there is a prefix. So without one the command
     is what it always was: a changed command would be run again, and with it a training."""
-    return option if placed("data") != "data" else ""
+    return option if placed("data/raw/") != "data/raw/" else ""
 
 
 def check_targets(loaded):
