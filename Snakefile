@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.12")
 
 
-include: "workflow/rules/common.smk"  # reads config/config.yaml
+include: "workflow/rules/common.smk"  # reads config/config.yaml, and over it the user's settings
 
 
 pathvars:

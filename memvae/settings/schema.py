@@ -22,13 +22,15 @@ LENGTH: dict[str, Rule] = {name: TRAINING[name] for name in ("epochs", "batch_si
 SHAPE: dict[str, Rule] = {
     "hidden": NETWORK["hidden"],
     "latent": NETWORK["latent"],
-    "slots": Either(Whole(), ListOf(Whole(), 1, 100), note="S of each decoder layer, or one number for all; 0: none"),
+    "slots": Either(
+        Whole(), ListOf(Whole(), 1, 100), note="S of each decoder layer, or one number for all; 0: no memory"
+    ),
 }
 SUM = Text("a sha256, 64 digits from 0 to f", "[0-9a-f]{64}", default=None)
 FILE = Fields(
     {
-        "sha256": SUM,
-        "sha256_rows": dataclasses.replace(SUM, note="of the sorted rows"),
+        "sha256": dataclasses.replace(SUM, note="of the file"),
+        "sha256_rows": dataclasses.replace(SUM, note="of its sorted rows, in place of sha256"),
         "homes": ListOf(
             Text("a URL from https:// to /", "https://[^ ]+/"), 1, note="where the file is downloaded from"
         ),
@@ -39,6 +41,7 @@ DATASET: dict[str, Rule] = {
     "loader": Text(
         "mnist, ocr_letters, frey_faces, digits, hdf5, or your module and function, written own.gray:gray",
         r"mnist|ocr_letters|frey_faces|digits|hdf5|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
+        note="what reads its raw files",
     ),
     "file": Text("a path without { and }", "[^{}]+", default=None, note="your HDF5 file, for the loader hdf5"),
     "image": NETWORK["image"],
@@ -55,19 +58,31 @@ MODEL: dict[str, Rule] = {
     **optional(SHAPE),
     **optional({name: NETWORK[name] for name in ("attention", "composition")}),
 }
-RUNS = ListOf(Fields({"dataset": NAME, "model": NAME, "k": Whole(1, note="K of the bound")}))
+RUN: dict[str, Rule] = {
+    "dataset": dataclasses.replace(NAME, note="a key of `datasets`"),
+    "model": dataclasses.replace(NAME, note="a key of `models`"),
+    "k": Whole(1, note="K of the bound"),
+}
+RUNS = ListOf(Fields(RUN))
 BLOCK: dict[str, Rule] = {
-    "module": Text("a module and its declaration, written own.distances:ANALYSIS", "[^ :]+:[^ :]+", default=None),
+    "module": Text(
+        "a module and its declaration, written own.distances:ANALYSIS",
+        "[^ :]+:[^ :]+",
+        default=None,
+        note="where it is, if not in memvae",
+    ),
     "models": ListOf(NAME, 1, default=None, note="which it is about; without it all runs"),
-    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="which it shows; without it all"),
+    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="which it shows; without it all of `seeds`"),
 }
 
 
 def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
     """The rules of the whole configuration. blocks: its `analyses`, which name what else there is."""
     analyses: dict[str, Rule] = {
-        "dataset": dataclasses.replace(NAME, note="of the analyses that name models"),
-        "classifier": Fields({"epochs": POSITIVE}, note="the classifier of imputation"),
+        "dataset": dataclasses.replace(NAME, note="a key of `datasets`: that of the analyses that name models"),
+        "classifier": Fields(
+            {"epochs": Whole(1, note="passes over the training images, of the classifier of `imputation`")}
+        ),
     }
     for name, analysis in registry.registered(blocks).items():
         analyses[name] = Fields({**BLOCK, **analysis.declared.settings})
@@ -75,9 +90,11 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
     scale: dict[str, Rule] = {
         "title": Text(note="what tables and figures say of it"),
         "replace": MapOf(Nothing(NAME), NAME, default=None, note="one data set for another; null: none"),
-        "epochs": MapOf(POSITIVE, NAME, default=None, note="by data set"),
-        "training": Fields({**LENGTH, **OPTIMISER}, partial=True, default=None),
-        "analyses": Fields({**analyses, **changed}, partial=True, default=None),
+        "epochs": MapOf(POSITIVE, NAME, default=None, note="passes over the training images, by data set"),
+        "training": Fields(
+            {**LENGTH, **OPTIMISER}, True, None, "what differs from `training` and from that of the data sets"
+        ),
+        "analyses": Fields({**analyses, **changed}, True, None, "what differs from `analyses`"),
     }
     return {
         "scale": Text(note="one of `scales`"),

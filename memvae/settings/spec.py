@@ -23,22 +23,22 @@ NAME = Text("lower-case letters, digits and _", "[a-z0-9_]+")
 PRECISION = OneOf(("float32", "bf16"))
 
 NETWORK: dict[str, Rule] = {
-    "image": ListOf(POSITIVE, 2, 2, note="rows, columns"),
+    "image": ListOf(POSITIVE, 2, 2, note="rows and columns, in pixels"),
     "hidden": ListOf(POSITIVE, 1, 100, note="units of each hidden layer, the one next to the data first"),
-    "latent": Whole(1, note="Z"),
-    "slots": ListOf(Whole(), 1, 100, note="S of each decoder layer, 0: no memory"),
-    "attention": OneOf(keys_in_source(_LAYERS, "ATTENTIONS"), default="sigmoid"),
-    "composition": OneOf(keys_in_source(_LAYERS, "COMPOSITIONS"), default="mlp"),
+    "latent": Whole(1, note="Z, the units of z"),
+    "slots": ListOf(Whole(), 1, 100, note="S of each decoder layer; 0: no memory"),
+    "attention": OneOf(keys_in_source(_LAYERS, "ATTENTIONS"), default="sigmoid", note="how the slots are weighted"),
+    "composition": OneOf(keys_in_source(_LAYERS, "COMPOSITIONS"), default="mlp", note="how what is read joins a layer"),
     "likelihood": OneOf(("bernoulli", "gaussian"), default="bernoulli"),
 }
 OPTIMISER: dict[str, Rule] = {
     "learning_rate": Real(0, open_below=True, note="of Adam, at the start"),
-    "beta1": Real(0, 1, open_above=True),
-    "beta2": Real(0, 1, open_above=True),
+    "beta1": Real(0, 1, open_above=True, note="of Adam, for the mean of the gradient"),
+    "beta2": Real(0, 1, open_above=True, note="of Adam, for the mean of its square"),
     "epsilon": Real(0, open_below=True, note="Lasagne's form: added to the uncorrected sqrt(v)"),
     "decay": Real(0, 1, open_below=True, note="factor of the learning rate per epoch after constant_epochs"),
-    "clip_norm": Real(0, open_below=True, note="of the whole gradient"),
-    "clip_element": Real(0, open_below=True, note="of each element, after that"),
+    "clip_norm": Real(0, open_below=True, note="largest norm of the whole gradient"),
+    "clip_element": Real(0, open_below=True, note="largest size of each of its elements, after that"),
     "reconstruction_weight": Real(0, note="nats per hidden layer; memory models only"),
     "reconstruction_draw": OneOf(("shared", "second"), note="of z: the objective's own, or a second one"),
     "curve_every": Whole(1, note="epochs between two points of the test curve"),
@@ -46,10 +46,10 @@ OPTIMISER: dict[str, Rule] = {
 }
 TRAINING: dict[str, Rule] = {
     "samples": Whole(1, note="K of the bound"),
-    "epochs": POSITIVE,
+    "epochs": Whole(1, note="passes over the training images"),
     "full_epochs": Whole(1, note="the data set's own number; with fewer epochs the schedule is compressed"),
-    "constant_epochs": Whole(note="of full_epochs, at the full learning rate"),
-    "batch_size": Whole(2),
+    "constant_epochs": Whole(note="epochs at the full learning rate, of the data set's own number"),
+    "batch_size": Whole(2, note="images of a step"),
     "binarise": OneOf(("each_epoch", "never")),
     **OPTIMISER,
 }

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 HOME = Path(workflow.snakefile).absolute().parents[2]  # the folder of our Snakefile
-if HOME.is_dir():
-    sys.path.insert(0, str(HOME))
+sys.path.insert(0, str(HOME))
 from memvae.settings import config as configuration, targets
 from memvae.operations import cost
 from memvae.data import download
@@ -27,6 +26,10 @@ def configured():
     """The validated configuration of the chosen scale."""
     try:
         if AS_MODULE:  # Snakemake lays a module's `config` over nothing
+            if not isinstance(config, dict):
+                raise InputError(
+                    f"the module's config: found {config!r}, expected a mapping, such as {{'scale': 'demo'}}"
+                )
             raw = configuration.merge(configuration.read_yaml(Path(brought("config/config.yaml"))), config)
         else:
             raw = dict(config)
@@ -57,7 +60,7 @@ def placed(path):
 def elsewhere(option):
     """An option with a path for a command that finds it by itself, unless there is a prefix. So without one the command
     is what it always was: a changed command would be run again, and with it a training."""
-    return option if placed("data") != "data" else ""
+    return option if placed("data/raw/") != "data/raw/" else ""
 
 
 def check_targets(loaded):
@@ -212,8 +215,6 @@ def jobs_to_run(workflow):
     return [(job.rule.name, dict(job.wildcards_dict)) for job in workflow.dag.needrun_jobs()]
 
 
-if not HOME.is_dir():  # a module read from the address of a repository: all else is in the clone that is installed
-    HOME = configuration.ROOT
 MODIFIER = workflow.modifier  # what a module that uses this workflow changes of it
 AS_MODULE = not MODIFIER.is_main_snakefile()
 

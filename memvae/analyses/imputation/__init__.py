@@ -22,7 +22,7 @@ def refused(settings: Mapping[str, Any], networks: Sequence[Network]) -> str:
 ANALYSIS = Analysis(
     version=2,
     settings={
-        "iterations": Whole(1),
+        "iterations": Whole(1, note="rounds in which the missing pixels are filled in"),
         "batch_size": Whole(2, note="batch norm uses each batch's own statistics"),
         "shown": Whole(1, 64, note="images that Figure 8 shows"),
         "precision": OneOf(("float32", "bf16"), note="of products"),
