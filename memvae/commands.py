@@ -46,7 +46,7 @@ def prepare(arguments: Arguments) -> None:
     from memvae.data.prepare import prepare as prepared
 
     given = arguments.spec and _json(arguments.spec, "--spec")
-    entry = Fields(schema.DATASET).check(given, "--spec") if arguments.spec else _dataset_entry(arguments)
+    entry = Fields(schema.RAW).check(given, "--spec") if arguments.spec else _dataset_entry(arguments)
     raw = Path(arguments.raw or targets.raw_file(arguments.dataset, ""))
     arrays, attributes = prepared(arguments.dataset, entry, raw)
     output = arguments.output or targets.data_file(arguments.dataset)

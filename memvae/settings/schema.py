@@ -53,6 +53,8 @@ DATASET: dict[str, Rule] = {
         FILE, Text("the name of a file", "[A-Za-z0-9][A-Za-z0-9._-]*"), default=None, note="raw files by name"
     ),
 }
+# of a data set what its arrays are made of
+RAW = {**DATASET, **optional({name: DATASET[name] for name in ("network", "training")})}
 MODEL: dict[str, Rule] = {
     "title": Text(note="in tables and figures"),
     **optional(SHAPE),
