@@ -7,6 +7,7 @@ from typing import Any
 
 from memvae.errors import InputError
 from memvae.settings import registry
+from memvae.settings.ablation import Axes
 from memvae.settings.rules import SEEDS, Either, Fields, ListOf, MapOf, Nothing, OneOf, Rule, Text, Whole
 from memvae.settings.spec import NAME, NETWORK, OPTIMISER, POSITIVE, TRAINING
 
@@ -56,6 +57,20 @@ MODEL: dict[str, Rule] = {
     **optional({name: NETWORK[name] for name in ("attention", "composition")}),
 }
 RUNS = ListOf(Fields({"dataset": NAME, "model": NAME, "k": Whole(1, note="K of the bound")}))
+VARIED: dict[str, Rule] = {  # what an axis of an ablation may change
+    **{name: rule for name, rule in MODEL.items() if name != "title"},
+    "k": Whole(1),
+    **{f"training.{name}": rule for name, rule in TRAINING.items() if name not in ("samples", "full_epochs")},
+}
+ABLATION: dict[str, Rule] = {
+    "title": Text(note="of its table and figures"),
+    "dataset": NAME,
+    "base": dataclasses.replace(NAME, note="the model that is varied, which is the baseline"),
+    "k": Whole(1, default=1, note="K of the bound"),
+    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="without it those of the configuration"),
+    "axes": Axes(VARIED),
+    "crossed": ListOf(ListOf(Text(), 2), default=None, note="axes whose values are tried in every combination"),
+}
 BLOCK: dict[str, Rule] = {
     "module": Text("a module and its declaration, written own.distances:ANALYSIS", "[^ :]+:[^ :]+", default=None),
     "models": ListOf(NAME, 1, default=None, note="which it is about; without it all runs"),
@@ -78,6 +93,7 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
         "epochs": MapOf(POSITIVE, NAME, default=None, note="by data set"),
         "training": Fields({**LENGTH, **OPTIMISER}, partial=True, default=None),
         "analyses": Fields({**analyses, **changed}, partial=True, default=None),
+        "ablations": MapOf(Fields(ABLATION, partial=True), NAME, default=None),
     }
     return {
         "scale": Text(note="one of `scales`"),
@@ -88,6 +104,7 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
         "training": Fields(OPTIMISER),
         "runs": Fields({"appendix": RUNS, "extended": RUNS, "own": RUNS}),
         "analyses": Fields(analyses),
+        "ablations": MapOf(Fields(ABLATION), NAME, default={}),
         "scales": MapOf(Fields(scale), NAME),
     }
 
