@@ -3,15 +3,17 @@ settings crossed, and beside each a VAE with as many parameters. Standard librar
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from memvae.settings.rules import Fields, Nothing, Rule, refuse
-from memvae.settings.spec import RunSpec
+from memvae.settings.rules import MISSING, Fields, Nothing, Rule, refuse
+from memvae.settings.spec import Network, RunSpec
 from memvae.settings.work import parameters
 
+MOST = 2**20  # units by which a layer is made wider
 # Without a memory these change nothing, so such a model keeps the base's: it is one run, not several.
 OF_MEMORY = ("attention", "composition", "training.reconstruction_weight", "training.reconstruction_draw")
 
@@ -28,7 +30,7 @@ class Axes:
 
     keys: Mapping[str, Rule]
     words: str = "a mapping from a key of a model, k or training.<key> to a list of values"
-    default: Any = None
+    default: Any = MISSING
     note: str = "a list of values of a key, or labels with changes of several keys; null: none"
 
     def check(self, value: Any, where: str) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def plan(block: Mapping[str, Any], base: str, resolve: Resolve, known: Mapping[A
 
     The name of a new model is the base and its changes, so it means the same in every ablation.
     """
+    common = {"training.epochs": block["epochs"]} if "epochs" in block else {}
     names: dict[Any, str] = {**known, key_of(resolve({})): base}
     variants: dict[str, Variant] = {}
 
@@ -95,7 +98,7 @@ def plan(block: Mapping[str, Any], base: str, resolve: Resolve, known: Mapping[A
                 variants[place] = replace(variants[place], equal=add(beside, words))
         return place
 
-    add({}, "")
+    add(common, "")
     values = {name: _labelled(name, axis) for name, axis in block["axes"].items() if axis}
     sets = [(name,) for name in values] + [tuple(one) for one in block.get("crossed", ()) if set(one) <= set(values)]
     axes: dict[str, list[tuple[str, str]]] = {}
@@ -103,7 +106,7 @@ def plan(block: Mapping[str, Any], base: str, resolve: Resolve, known: Mapping[A
         points = []
         for combination in product(*(values[name].items() for name in chosen)):
             label = "; ".join(one for one, _ in combination)
-            changes = {key: value for _, more in combination for key, value in more.items()}
+            changes = common | {key: value for _, more in combination for key, value in more.items()}
             said = ", ".join(f"{_words(name)} {one}" for name, (one, _) in zip(chosen, combination, strict=True))
             points.append((label, add(changes, said)))
         axes[" x ".join(map(_words, chosen))] = points
@@ -112,17 +115,15 @@ def plan(block: Mapping[str, Any], base: str, resolve: Resolve, known: Mapping[A
 
 def equal_hidden(spec: RunSpec) -> tuple[int, ...]:
     """The hidden layers of a VAE with as many parameters: each wider by the same number of units, the nearest count."""
-    network = replace(spec.network, slots=(0,) * len(spec.network.hidden))
-    wanted, more = parameters(spec.network), 0
+    vae = replace(spec.network, slots=(0,) * len(spec.network.hidden))
 
-    def count(units: int) -> int:
-        return parameters(replace(network, hidden=tuple(width + units for width in network.hidden)))
+    def wider(units: int) -> Network:
+        return replace(vae, hidden=tuple(width + units for width in vae.hidden))
 
-    while count(more) < wanted:
-        more += 1
-    if more and wanted - count(more - 1) < count(more) - wanted:
-        more -= 1
-    return tuple(width + more for width in network.hidden)
+    wanted = parameters(spec.network)
+    more = bisect_left(range(MOST), wanted, key=lambda units: parameters(wider(units)))
+    best = min((more, max(more - 1, 0)), key=lambda units: abs(parameters(wider(units)) - wanted))
+    return wider(best).hidden
 
 
 def key_of(spec: RunSpec) -> tuple[Any, ...]:

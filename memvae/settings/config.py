@@ -16,6 +16,7 @@ from typing import Any
 from memvae.errors import InputError
 from memvae.settings import ablation, registry, schema
 from memvae.settings.registry import Registered
+from memvae.settings.rules import Fields
 from memvae.settings.spec import STAGES, RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,9 +67,16 @@ class Config:
         self._specs: dict[str, RunSpec] = {}
         self._rows: dict[str, list[Row]] = {}
         self._varied: dict[str, dict[str, Any]] = {}  # models of ablations: name -> entry, with its `training`
-        self.ablations: dict[str, Any] = merge(raw["ablations"], overrides.get("ablations", {}))
+        self.ablations: dict[str, Any] = {
+            name: Fields(schema.ABLATION).check(block, f"ablations.{name}")
+            for name, block in merge(raw["ablations"], overrides.get("ablations", {})).items()
+            if block is not None
+        }
         self._check_references()
-        self.plans = {name: self._planned(name, block) for name, block in self.ablations.items() if self._made(block)}
+        plans = {name: self._planned(name, block) for name, block in self.ablations.items()}
+        self.plans = {
+            name: planned for name, planned in plans.items() if planned
+        }  # of the ablations made at this scale
         self.apart = registry.of_ablations({name: self.ablations[name]["title"] for name in self.plans})
 
     # ---- paths ----------------------------------------------------------------------------------------------------
@@ -124,7 +132,8 @@ class Config:
         block, rows = self.ablations[name], {}
         for place, variant in self.plans[name].variants.items():
             model, _, k = place.rpartition("-k")
-            title = self.models[model]["title"] if model in self.models else variant.title
+            base = self.models[block["base"]]["title"]
+            title = self.models[model]["title"] if model in self.models else variant.title or base
             entry = {"dataset": block["dataset"], "model": model, "k": int(k)}
             rows[place] = self._row(entry, block.get("seeds", self.seeds), title)
         return rows
@@ -194,13 +203,14 @@ class Config:
         }
         return RunSpec.from_mapping(raw, f"run {run}")
 
-    def _made(self, block: dict[str, Any]) -> bool:
-        """Whether there are data for an ablation at this scale."""
-        return self.dataset_here(block["dataset"]) is not None
+    def _planned(self, name: str, block: dict[str, Any]) -> ablation.Plan | None:
+        """The models of an ablation; the new ones are entered, so that `spec` finds them.
 
-    def _planned(self, name: str, block: dict[str, Any]) -> ablation.Plan:
-        """The models of an ablation; the new ones are entered, so that `spec` finds them."""
-        here, base = str(self.dataset_here(block["dataset"])), block["base"]
+        None where it is not made: without an axis, or where no data set stands for its own, or one with other layers.
+        """
+        here, base = self.dataset_here(block["dataset"]), block["base"]
+        if here is None or not any(block["axes"].values()):
+            return None
 
         def entry(changes: ablation.Changes) -> dict[str, Any]:
             training = {key.removeprefix("training."): v for key, v in changes.items() if key.startswith("training.")}
@@ -213,7 +223,12 @@ class Config:
 
         same = [one for group in self.groups.values() for one in group if one["dataset"] == block["dataset"]]
         known = {ablation.key_of(self.spec(f"{here}-{one['model']}-k{one['k']}-s0")): one["model"] for one in same}
-        planned = ablation.plan(block, base, resolve, known)
+        try:
+            planned = ablation.plan(block, base, resolve, known)
+        except InputError as error:
+            if here != block["dataset"]:
+                return None
+            raise InputError(f"ablations.{name}: {error}") from None
         for place, variant in planned.variants.items():
             model = place.rpartition("-k")[0]
             if variant.changes and model not in known.values() and model != base:

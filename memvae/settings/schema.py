@@ -67,6 +67,7 @@ ABLATION: dict[str, Rule] = {
     "dataset": NAME,
     "base": dataclasses.replace(NAME, note="the model that is varied, which is the baseline"),
     "k": Whole(1, default=1, note="K of the bound"),
+    "epochs": dataclasses.replace(POSITIVE, default=None, note="without it those of the data set at this scale"),
     "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="without it those of the configuration"),
     "axes": Axes(VARIED),
     "crossed": ListOf(ListOf(Text(), 2), default=None, note="axes whose values are tried in every combination"),
@@ -93,7 +94,7 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
         "epochs": MapOf(POSITIVE, NAME, default=None, note="by data set"),
         "training": Fields({**LENGTH, **OPTIMISER}, partial=True, default=None),
         "analyses": Fields({**analyses, **changed}, partial=True, default=None),
-        "ablations": MapOf(Fields(ABLATION, partial=True), NAME, default=None),
+        "ablations": MapOf(Nothing(Fields(ABLATION, partial=True)), NAME, default=None),
     }
     return {
         "scale": Text(note="one of `scales`"),
@@ -104,7 +105,7 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
         "training": Fields(OPTIMISER),
         "runs": Fields({"appendix": RUNS, "extended": RUNS, "own": RUNS}),
         "analyses": Fields(analyses),
-        "ablations": MapOf(Fields(ABLATION), NAME, default={}),
+        "ablations": MapOf(Nothing(Fields(ABLATION)), NAME, default={}),
         "scales": MapOf(Fields(scale), NAME),
     }
 

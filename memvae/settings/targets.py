@@ -122,7 +122,7 @@ def ablation_part(config: Config, analysis: Registered) -> dict[str, Any]:
     ]
     about = {
         "title": config.ablations[analysis.ablation]["title"],
-        "axes": {axis: [[label, places[name]] for label, name in points] for axis, points in plan.axes.items()},
+        "axes": [[axis, [[label, places[name]] for label, name in points]] for axis, points in plan.axes.items()],
         "parameters": [variant.parameters for variant in plan.variants.values()],
         "equal": [places.get(variant.equal) for variant in plan.variants.values()],
     }

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from memvae.analyses.ablation.comparisons import Compared, compare
-from memvae.analyses.likelihood.show import LOG_LIKELIHOOD, SEED_SD
+from memvae.analyses.likelihood.show import LOG_LIKELIHOOD, LONG, SEED_SD
 from memvae.analyses.slots.numbers import layers, used
 from memvae.report import statistics, style
 from memvae.report.canvas import Canvas
@@ -25,10 +25,10 @@ COLUMNS = (
     Column("parameters", "parameters"),
     Column("log_likelihood", "log-likelihood"),
     *(
-        Column(f"{kind}_{key}", f"{words} {kind}" if key == "gain" else words, decimals, sign)
-        for kind in KINDS
+        Column(f"{kind}_{key}", f"gain over {one}" if key == "gain" else words, decimals, sign)
+        for kind, one in (("base", "base"), ("equal", "VAE"))
         for key, words, decimals, sign in (
-            ("gain", "gain over" if kind == "base" else "gain over VAE,", None, True),
+            ("gain", "", None, True),
             ("images", "se images", 3, False),
             ("sd", "sd seeds", None, False),
             ("interval", "95 % interval", None, False),
@@ -37,7 +37,7 @@ COLUMNS = (
     ),
 )
 PARTS = (
-    Column("label", "setting"),
+    Column("model", "model"),
     Column("test_bound", "L1 test"),
     Column("train_bound", "L1 training"),
     Column("train_minus_test", "training minus test", sign=True),
@@ -64,7 +64,7 @@ def gains(view: View) -> Gains:
     statistics.same_setting(view.done, "samples")
     stacks = [statistics.stack(found, LOG_LIKELIHOOD) for _, found in view.made]
     equal = view.about["equal"]
-    shown = dict.fromkeys(place for points in view.about["axes"].values() for _, place in points)
+    shown = _shown(view)
     pairs = {(place, "base"): 0 for place in shown if place}
     pairs |= {(place, "equal"): equal[place] for place in shown if equal[place] is not None}
     differences = [stacks[place] - stacks[other] for (place, _), other in pairs.items()]
@@ -73,12 +73,14 @@ def gains(view: View) -> Gains:
 
 def sentence(found: Gains) -> str:
     """What memory gains at equal parameters, in words."""
-    base = found[0, "equal"]
+    base = found.get((0, "equal"))
+    if base is None:  # it has no memory
+        return ""
     seeds = f"{len(base.by_seed)} seed{'s' if len(base.by_seed) > 1 else ''}"
-    clear = "" if base.low > 0 or base.high < 0 else "; the interval has 0 in it"
+    clear = "" if base.low > 0 or base.high < 0 else ", which contains 0"
     verb = "helps by" if base.mean >= 0 else "costs"
     gain = f"{abs(base.mean):.2f} ± {base.half:.2f} nats"
-    return f"Memory {verb} {gain} at equal parameters ({seeds}; ±: the 95 % interval{clear})."
+    return f"Memory {verb} {gain} at equal parameters ({seeds}; ± is the 95 % interval{clear})."
 
 
 def ablation(view: View) -> Table:
@@ -86,21 +88,21 @@ def ablation(view: View) -> Table:
     found = gains(view)
     records = [
         {"axis": axis, "label": label, **_record(view, place, found)}
-        for axis, points in view.about["axes"].items()
+        for axis, points in view.about["axes"]
         for label, place in points
     ]
-    beside = [place for place in sorted(set(view.about["equal"]) - {None})]
+    beside = sorted(set(view.about["equal"]) - {None})
     vaes = [{"axis": "VAEs", "label": view.made[place][0].title, **_record(view, place, found)} for place in beside]
-    vaes = [{**one, "label": f"{one['label']}: {one['model_key']}"} for one in vaes]
-    sections = []
-    for axis in view.about["axes"]:
-        chosen = [record for record in records if record["axis"] == axis]
-        sections += [Section(axis, COLUMNS, chosen), Section(f"{axis}: training images, slots", PARTS, chosen)]
-    sections.append(Section("VAEs of as many parameters", COLUMNS, vaes, long=len(vaes) > 40))
+    sections = [
+        Section(axis, COLUMNS, [record for record in records if record["axis"] == axis])
+        for axis, _ in view.about["axes"]
+    ]
+    models = {record["model_key"]: record for record in (*records, *vaes)}
+    sections.append(Section("bound on training images, and slots", PARTS, [*models.values()], long=len(models) > LONG))
     notes = view.notes(
         sentence(found),
-        "Nats per image, higher is better. Base: the first row, MEM-VAE where nothing else is said. "
-        "The VAE of as many parameters has wider layers, and all else as the model beside it.",
+        f"Nats per image, higher is better. Base: {view.made[0][0].title}. VAE: of as many parameters, with wider "
+        "layers and all else as the model that it stands beside.",
         "Gains are over the same test images and seeds; se images: standard error over images; the interval covers "
         "images and seeds (a hierarchical bootstrap, docs/method.md). p: of no difference, by Holm's method for the "
         f"{len(found)} comparisons of this table.",
@@ -113,7 +115,7 @@ def ablation_gains(view: View) -> Figure:
     """Along every axis the gain over the base and over the VAE: interval, a dot for each seed; the base: a diamond."""
     found, axes = gains(view), view.about["axes"]
     lines: list[tuple[str, int | None]] = []  # from the top: text, and the place of a model
-    for axis, points in axes.items():
+    for axis, points in axes:
         lines += [(axis, None), *((label, place) for label, place in points)]
     height, left, between, foot, head = LINE * len(lines), 1.75, 0.12, 0.36, 0.2
     width = (style.PAGE - left - between - 0.08) / 2
@@ -143,7 +145,7 @@ def ablation_parameters(view: View) -> Figure:
     """Parameters against log-likelihood of every model, with and without memory; hollow: not trained as the base."""
     words = "bars: standard deviation over seeds; hollow: trained with another K, loss or images than the base"
     canvas = Canvas(style.COLUMN, 2.75, view.figure_note(view.done, words))
-    axes = canvas.axes(0.55, 0.36, style.COLUMN - 0.63, 2.3)
+    axes = canvas.axes(0.55, 0.36, style.COLUMN - 0.63, 2.15)
     training = view.made[0][1][0].spec["training"]
     for memory, colour, marker, label in (
         (True, style.COLOURS[0], "o", "with memory"),
@@ -168,8 +170,13 @@ def ablation_parameters(view: View) -> Figure:
     axes.plot([], [], color=style.COLOURS[0], marker="D", linestyle="", markersize=5.5, label="base")
     axes.set(xlabel="parameters, thousands", ylabel="log-likelihood, nats per image")
     axes.grid(alpha=0.25, linewidth=0.4)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2, columnspacing=1)
     return canvas.figure
+
+
+def _shown(view: View) -> list[int]:
+    """The places of the rows that stand on an axis, each once."""
+    return list(dict.fromkeys(place for _, points in view.about["axes"] for _, place in points))
 
 
 def _forest(axes: Axes, lines: Sequence[tuple[str, int | None]], found: Mapping[int | None, Compared]) -> None:
