@@ -37,7 +37,11 @@ def configured():
 def check_targets(loaded):
     """A target under another scale's root is refused with the option that it needs, an unknown target or
     run by its name."""
-    known = [*targets.all_files(loaded, extended=True), *targets.ablation_files(loaded), f"{loaded.figures}/rulegraph.png"]
+    known = [
+        *targets.all_files(loaded, extended=True),
+        *targets.ablation_files(loaded),
+        f"{loaded.figures}/rulegraph.png",
+    ]
     for word in sys.argv[1:]:
         parts = word.split("/")
         if parts[0] in ("results", "figures") and len(parts) > 1:
