@@ -93,7 +93,7 @@ def plan(block: Mapping[str, Any], base: str, resolve: Resolve, known: Mapping[A
             variants[place] = Variant(changes, title, parameters(spec.network))
             if spec.network.has_memory:
                 hidden = equal_hidden(spec)
-                words = f"VAE {', '.join(map(str, hidden))}"
+                words = f"VAE {', '.join(map(str, hidden))}" + (f", beside {title}" if title else "")
                 beside = {**changes, "slots": 0, "hidden": list(hidden)}
                 variants[place] = replace(variants[place], equal=add(beside, words))
         return place

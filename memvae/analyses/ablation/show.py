@@ -19,7 +19,7 @@ from memvae.report.view import View
 Gains = Mapping[tuple[int, str], Compared]  # place of a row, what it is compared with -> difference
 
 KINDS = {"base": "over the base", "equal": "over a VAE of as many parameters"}
-LINE = 0.145  # inches: of one model in the figure of gains
+LINE, LETTER = 0.145, 0.055  # inches: of one model in the figure of gains, and of a letter
 COLUMNS = (
     Column("label", "setting"),
     Column("parameters", "parameters"),
@@ -106,6 +106,7 @@ def ablation(view: View) -> Table:
         "Gains are over the same test images and seeds; se images: standard error over images; the interval covers "
         "images and seeds (a hierarchical bootstrap, docs/method.md). p: of no difference, by Holm's method for the "
         f"{len(found)} comparisons of this table.",
+        "L1 training: the first of the images that a model was trained on; a subset is drawn at random by the seed.",
         f"Data: {view.data()}.",
     )
     return Table("ablation", f"Ablation: {view.about['title']}", [*records, *vaes], sections, notes)
@@ -117,7 +118,8 @@ def ablation_gains(view: View) -> Figure:
     lines: list[tuple[str, int | None]] = []  # from the top: text, and the place of a model
     for axis, points in axes:
         lines += [(axis, None), *((label, place) for label, place in points)]
-    height, left, between, foot, head = LINE * len(lines), 1.75, 0.12, 0.36, 0.2
+    left = min(3.0, 0.2 + LETTER * max(len(text) for text, _ in lines))
+    height, between, foot, head = LINE * len(lines), 0.12, 0.36, 0.2
     width = (style.PAGE - left - between - 0.08) / 2
     words = "points: means; lines: 95 % intervals over images and seeds; small dots: single seeds; diamonds: the base. "
     canvas = Canvas(style.PAGE, foot + height + head, view.figure_note(view.done, words + sentence(found).rstrip(".")))
@@ -145,7 +147,7 @@ def ablation_parameters(view: View) -> Figure:
     """Parameters against log-likelihood of every model, with and without memory; hollow: not trained as the base."""
     words = "bars: standard deviation over seeds; hollow: trained with another K, loss or images than the base"
     canvas = Canvas(style.COLUMN, 2.75, view.figure_note(view.done, words))
-    axes = canvas.axes(0.55, 0.36, style.COLUMN - 0.63, 2.15)
+    axes = canvas.axes(0.62, 0.36, style.COLUMN - 0.7, 2.15)
     training = view.made[0][1][0].spec["training"]
     for memory, colour, marker, label in (
         (True, style.COLOURS[0], "o", "with memory"),
