@@ -32,7 +32,7 @@ COLUMNS = (
             ("images", "se images", 3, False),
             ("sd", "sd seeds", None, False),
             ("interval", "95 % interval", None, False),
-            ("p_holm", "p (Holm)", 3, False),
+            ("p_shown", "p (Holm)", None, False),
         )
     ),
 )
@@ -109,7 +109,10 @@ def ablation(view: View) -> Table:
         "L1 training: the first of the images that a model was trained on; a subset is drawn at random by the seed.",
         f"Data: {view.data()}.",
     )
-    return Table("ablation", f"Ablation: {view.about['title']}", [*records, *vaes], sections, notes)
+    full = [
+        {key: v for key, v in one.items() if not key.endswith(("_interval", "_shown"))} for one in (*records, *vaes)
+    ]
+    return Table("ablation", f"Ablation: {view.about['title']}", full, sections, notes)
 
 
 def ablation_gains(view: View) -> Figure:
@@ -145,7 +148,7 @@ def ablation_gains(view: View) -> Figure:
 
 def ablation_parameters(view: View) -> Figure:
     """Parameters against log-likelihood of every model, with and without memory; hollow: not trained as the base."""
-    words = "bars: standard deviation over seeds; hollow: trained with another K, loss or images than the base"
+    words = "bars: standard deviation over seeds; hollow: not trained as the base"
     canvas = Canvas(style.COLUMN, 2.75, view.figure_note(view.done, words))
     axes = canvas.axes(0.62, 0.36, style.COLUMN - 0.7, 2.15)
     training = view.made[0][1][0].spec["training"]
@@ -177,8 +180,8 @@ def ablation_parameters(view: View) -> Figure:
 
 
 def _shown(view: View) -> list[int]:
-    """The places of the rows that stand on an axis, each once."""
-    return list(dict.fromkeys(place for _, points in view.about["axes"] for _, place in points))
+    """The places of the base and of the rows that stand on an axis, each once."""
+    return list(dict.fromkeys([0, *(place for _, points in view.about["axes"] for _, place in points)]))
 
 
 def _forest(axes: Axes, lines: Sequence[tuple[str, int | None]], found: Mapping[int | None, Compared]) -> None:
@@ -214,6 +217,7 @@ def _record(view: View, place: int, found: Gains) -> dict[str, Any]:
             interval = f"{number(one.low, 2, True)} to {number(one.high, 2, True)}"
             facts = {"gain": one.mean, "images": one.images, "sd": one.sd, "error": one.error, "interval": interval}
             facts |= {"low": one.low, "high": one.high, "p": one.p, "p_holm": one.p_holm}
+            facts["p_shown"] = number(one.p_holm, 3) if one.p_holm >= 0.001 else "below 0.001"
             cells |= {f"{kind}_{name}": value for name, value in facts.items()}
     cells |= {name: one.mean if one else None for name, one in numbers.items()}
     cells["more_than_equal"] = gap.mean - theirs.mean if gap and theirs else None
