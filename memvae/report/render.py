@@ -42,10 +42,10 @@ def view(part: Mapping[str, Any], printed: Paper) -> View:
     """What the analysis of a part is shown from."""
     analysis = registry.find(part["analysis"], part["module"])
     kind = "model" if analysis.declared.of == "models" else f"analysis/{analysis.name}"
-    if reads := analysis.declared.reads:
-        kind = f"analysis/{reads[0]}"
-    where = f"plan of {analysis.name}"
-    layout, files = Layout.from_dict(part["layout"], where), Files(map(Path, part["inputs"]), kind.partition("/")[0])
+    layout = Layout.from_dict(part["layout"], f"plan of {analysis.name}")
+    reads = analysis.declared.reads
+    files = Files(map(Path, part["inputs"]), "analysis" if reads else kind)
+    kind = f"analysis/{reads[0]}" if reads else kind
     return View(kind, layout, files, printed, analysis.part("show").measure, part.get("about", {}))
 
 

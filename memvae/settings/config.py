@@ -172,9 +172,12 @@ class Config:
             raise InputError(f"run: found {run!r}, expected <dataset>-<model>-k<K>-s<seed>, e.g. mnist-mem_vae-k1-s0")
         name, model_name = match["dataset"], match["model"]
         models = {**self.models, **self._varied}
-        for key, table, kind in ((name, self.datasets, "datasets"), (model_name, models, "models")):
-            if key not in table:
-                raise InputError(f"run {run}: {kind} has no {key!r}, only {', '.join(table)}")
+        for key, found, named, kind in (
+            (name, self.datasets, self.datasets, "datasets"),
+            (model_name, models, self.models, "models"),
+        ):
+            if key not in found:
+                raise InputError(f"run {run}: {kind} has no {key!r}, only {', '.join(named)}")
         return self._specified(run, name, models[model_name], int(match["k"]), int(match["seed"]))
 
     def _specified(self, run: str, name: str, model: dict[str, Any], k: int, seed: int = 0) -> RunSpec:
