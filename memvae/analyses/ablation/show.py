@@ -24,6 +24,8 @@ COLUMNS = (
     Column("label", "setting"),
     Column("parameters", "parameters"),
     Column("log_likelihood", "log-likelihood"),
+    Column("standard_error", "se images"),
+    Column("sd", "sd seeds"),
     *(
         Column(f"{kind}_{key}", f"gain over {one}" if key == "gain" else words, decimals, sign)
         for kind, one in (("base", "base"), ("equal", "VAE"))
@@ -61,7 +63,8 @@ def measure(view: View) -> Iterator[Measured]:
 def gains(view: View) -> Gains:
     """Every model's gain over the base, and over the VAE with as many parameters; corrected together."""
     statistics.same_data(view.done)
-    statistics.same_setting(view.done, "samples")
+    for setting in ("samples", "images"):
+        statistics.same_setting(view.done, setting)
     stacks = [statistics.stack(found, LOG_LIKELIHOOD) for _, found in view.made]
     equal = view.about["equal"]
     shown = _shown(view)
@@ -103,9 +106,9 @@ def ablation(view: View) -> Table:
         sentence(found),
         f"Nats per image, higher is better. Base: {view.made[0][0].title}. VAE: of as many parameters, with wider "
         "layers and all else as the model that it stands beside.",
-        "Gains are over the same test images and seeds; se images: standard error over images; the interval covers "
-        "images and seeds (a hierarchical bootstrap, docs/method.md). p: of no difference, by Holm's method for the "
-        f"{len(found)} comparisons of this table.",
+        "Gains are over the same test images and seeds. se images: standard error over images; sd seeds: standard "
+        "deviation over seeds. The interval covers both (a hierarchical bootstrap, docs/method.md). "
+        f"p: of no difference, by Holm's method for the {len(found)} comparisons of this table.",
         "L1 training: the first of the images that a model was trained on; a subset is drawn at random by the seed.",
         f"Data: {view.data()}.",
     )
@@ -120,7 +123,7 @@ def ablation_gains(view: View) -> Figure:
     found, axes = gains(view), view.about["axes"]
     lines: list[tuple[str, int | None]] = []  # from the top: text, and the place of a model
     for axis, points in axes:
-        lines += [(axis, None), *((label, place) for label, place in points)]
+        lines += [(axis, None), *map(tuple, points)]
     left = min(3.0, 0.2 + LETTER * max(len(text) for text, _ in lines))
     height, between, foot, head = LINE * len(lines), 0.12, 0.36, 0.2
     width = (style.PAGE - left - between - 0.08) / 2
