@@ -202,6 +202,16 @@ def test_one_seed_has_the_assumed_spread() -> None:
     assert one.sd is None and one.error == pytest.approx(0.2, rel=0.08)
 
 
+def test_the_spread_is_pooled_within_a_kind_of_comparison() -> None:
+    """A noisy setting widens the intervals over the base, not those over a VAE."""
+    rng = np.random.default_rng(0)
+    quiet = [rng.normal(0, 0.1, (3, 400)) + np.array([[-0.05], [0.0], [0.05]]) for _ in range(2)]
+    noisy = rng.normal(0, 0.1, (3, 400)) + np.array([[-2.0], [0.0], [2.0]])
+    together = compare([*quiet, noisy], 0.2)
+    apart = compare([*quiet, noisy], 0.2, ["equal", "equal", "base"])
+    assert together[0].error > 0.5 and apart[0].error < 0.05 and apart[2].error > 1
+
+
 def test_holm_multiplies_by_the_comparisons_that_are_left() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]

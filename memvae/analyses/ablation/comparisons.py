@@ -34,28 +34,32 @@ class Compared:
         return (self.high - self.low) / 2
 
 
-def compare(differences: Sequence[np.ndarray], assumed_sd: float) -> list[Compared]:
-    """Each difference with its interval. differences: [seeds, N] each, image by image and seed by seed.
+def compare(differences: Sequence[np.ndarray], assumed_sd: float, kinds: Sequence[str] = ()) -> list[Compared]:
+    """Each difference with its interval. differences: [seeds, N] each, image by image and seed by seed; kinds: of each.
 
     The standard error is that of a hierarchical bootstrap in numpy: seeds are drawn with replacement, then images, the
     same for every seed, since all models see the same images (scipy.stats.bootstrap knows one level alone).
     Few seeds agree by luck, and resampling them is too narrow by (S - 1) / S. So the seeds' part is stretched to the
-    spread over seeds of this comparison or of all comparisons together, whichever is larger; with one seed to
+    spread over seeds of this comparison or of all of its kind together, whichever is larger; with one seed to
     `assumed_sd`. The interval is Student's, with Satterthwaite's degrees of freedom. Comparisons with one base share
     its spread: a pooled spread of differences whose two models vary alike has at most 4 (S - 1) degrees of freedom.
     p-values are corrected by Holm's method, which allows for any dependence.
     """
-    variances = [float(one.mean(axis=1).var(ddof=1)) for one in differences if len(one) > 1]
-    pooled = float(np.mean(variances)) if variances else assumed_sd**2
+    kinds = kinds or ("",) * len(differences)
+    variances: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for kind, one in zip(kinds, differences, strict=True):
+        variances[kind].append(float(one.mean(axis=1).var(ddof=1)) if len(one) > 1 else assumed_sd**2)
     rng = np.random.default_rng(0)
     shares: dict[int, np.ndarray] = {}  # images -> how often each was drawn: [N, replicates], the same for all
     found = []
-    for one in differences:
+    for kind, one in zip(kinds, differences, strict=True):
         images = one.shape[1]
         if images not in shares:
             draws = (np.bincount(rng.integers(0, images, images), minlength=images) for _ in range(REPLICATES))
             shares[images] = np.stack([draw.astype(np.float32) for draw in draws], axis=1) / images
-        found.append(_compared(one, shares[images], pooled, min(len(differences), SHARED), rng))
+        found.append(
+            _compared(one, shares[images], float(np.mean(variances[kind])), min(len(variances[kind]), SHARED), rng)
+        )
     return [
         Compared(**{**vars(one), "p_holm": p}) for one, p in zip(found, holm([one.p for one in found]), strict=True)
     ]

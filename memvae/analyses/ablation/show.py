@@ -71,7 +71,7 @@ def gains(view: View) -> Gains:
     pairs = {(place, "base"): 0 for place in shown if place}
     pairs |= {(place, "equal"): equal[place] for place in shown if equal[place] is not None}
     differences = [stacks[place] - stacks[other] for (place, _), other in pairs.items()]
-    return dict(zip(pairs, compare(differences, 2**0.5 * SEED_SD), strict=True))
+    return dict(zip(pairs, compare(differences, 2**0.5 * SEED_SD, [kind for _, kind in pairs]), strict=True))
 
 
 def sentence(found: Gains) -> str:
