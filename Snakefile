@@ -45,6 +45,11 @@ rule extended:
         targets.report_page(CONFIG),
 
 
+rule ablation:
+    input:
+        targets.ablation_files(CONFIG),
+
+
 rule rulegraph:
     output:
         dot="<results>/rulegraph.dot",

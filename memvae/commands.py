@@ -93,7 +93,7 @@ def analyse(arguments: Arguments) -> None:
         arrays, inputs = analysis.part("compute").compute(rows), list[Path]()
         attributes = {"rows": rows, **store.provenance()}
         output = arguments.output or targets.analysis_file(_config(arguments), "", analysis.name)
-    elif analysis.declared.of == "models":
+    elif analysis.declared.of in ("models", "ablation"):
         raise InputError(f"{analysis.name}: found an analysis without a file of its own; ask for its tables or figures")
     elif not arguments.run:
         raise InputError(f"{analysis.name}: found no run, expected one; write `memvae {analysis.name} {RUN}`")
@@ -325,8 +325,8 @@ def _names(arguments: Arguments, kind: str) -> list[str]:
     """The targets of one kind that the configuration has."""
     config = _config(arguments)
     found: Mapping[str, list[str]] = {
-        "table": [*targets.tables(config), *targets.tables(config, extended=True)],
-        "figure": [*targets.figures(config)],
+        "table": [*targets.of_kind(config, "table")],
+        "figure": [*targets.of_kind(config, "figure")],
         "scorecard": [*targets.SCORECARDS],
     }
     return found.get(kind, [kind])

@@ -30,13 +30,14 @@ SMALL_ANALYSES = {
     "likelihood": {"samples": 5, "images": 10, "bound_draws": 2, "train_images": 20},
     "detail": {"draws": 5, "images": 10, "samples": 5, "bound_draws": 2},
 }
+SMALL_ABLATION = {"seeds": [0], "epochs": 2, "axes": {"slots": [[3, 2], 0], "attention": None, "composition": None}}
 APPENDIX = [{"dataset": "mnist", "model": model, "k": 1} for model in ("vae", "mem_vae")]
 SMALL_CONFIG = {
     "datasets": {"digits": {"network": SMALL_NETWORK, "training": SMALL_TRAINING}},
     "runs": {"appendix": APPENDIX},
     "analyses": {name: {"models": ["mem_vae"]} for name in ("generation", "detail", "slots", "probing")}
     | {"imputation": {"models": ["vae", "mem_vae"]}},  # Figure 8 compares two
-    "scales": {"demo": {"epochs": {"digits": 2}, "analyses": SMALL_ANALYSES}},
+    "scales": {"demo": {"epochs": {"digits": 2}, "analyses": SMALL_ANALYSES, "ablations": {"memory": SMALL_ABLATION}}},
 }
 SMALL_STRIPES = {
     "datasets": {"stripes": {"network": SMALL_NETWORK, "training": SMALL_TRAINING}},
@@ -88,6 +89,15 @@ def test_commands_for_new_data_work(tmp_path):
     with h5py.File(tmp_path / "data/stripes.h5") as data:  # made twice: by the function, then from the file
         assert data["train/images"].shape == (1000, 256)
         assert "stripes.h5" in data.attrs["sources"]
+
+
+def test_commands_for_an_ablation_work(tmp_path):
+    output = _run(tmp_path, _commands("An ablation"))
+    assert "## learning rate" in output and "Memory " in output
+    table = pd.read_csv(tmp_path / "results/demo/tables/ablation_memory.csv")
+    rates = table[table.axis == "learning rate"]
+    assert rates.label.tolist() == ["0.0003", "0.003"] and rates.equal_gain.notna().all()
+    assert (tmp_path / "figures/demo/ablation_gains_memory.png").stat().st_size > 10_000
 
 
 MADE = ("measurements.csv", "report/index.html", "archive.zip")

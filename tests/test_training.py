@@ -72,6 +72,41 @@ def assert_equal(first: Trained, second: Trained) -> None:
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_a_subset_takes_as_many_steps_and_sees_its_own_images_alone(tmp_path, monkeypatch):
+    """20 of 45 images are two batches of 8, so an epoch of five steps is two passes and a half."""
+    seen, steps = [], []
+    original = loop._train_epoch
+
+    def noted(step, x, *arguments):
+        seen.append(x)
+        steps.append(arguments[-1])
+        return original(step, x, *arguments)
+
+    monkeypatch.setattr(loop, "_train_epoch", noted)
+    some = spec(images=20, binarise="never")
+    trained = train(some, tmp_path / "s.h5")
+    assert steps == [2, 2, 1] * 4 and len(trained.curves.epoch) == 4
+    assert store.read(tmp_path / "s.h5", "state").attributes["step"] == 4 * BATCHES
+    rows = {row.tobytes() for row in data().train}
+    assert all(len(x) == 20 and {row.numpy().tobytes() for row in x} < rows for x in seen)
+    others = loop.chosen(data().train, spec(images=20, seed=1))
+    assert not np.array_equal(seen[0].numpy(), others)  # the seed draws them
+    np.testing.assert_array_equal(seen[0].numpy(), loop.chosen(data().train, some))
+
+
+def test_a_subset_that_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"training\.images is 46, expected at most the 45 training images"):
+        train(spec(images=46), tmp_path / "s.h5")
+    with pytest.raises(InputError, match="images is 7, expected 0 or a batch"):
+        spec(images=7)
+
+
+def test_without_a_subset_the_specification_is_that_of_before():
+    assert "images" not in json.loads(spec().to_json())["training"]
+    some = spec(images=20)
+    assert RunSpec.from_json(some.to_json()) == some and RunSpec.from_json(spec().to_json()) == spec()
+
+
 class Stop(Exception):
     """A kill at a chosen place."""
 
@@ -296,12 +331,12 @@ def test_without_locks_the_process_that_came_first_stops_at_its_next_state(tmp_p
     state = tmp_path / "s.h5"
     first_epochs, original = [], loop._train_epoch
 
-    def second_comes_in(step, x, tiny, epoch, generator):
+    def second_comes_in(step, x, tiny, epoch, generator, steps):
         if epoch == 3 and not first_epochs:
             first_epochs.append(epoch)
             monkeypatch.setattr(loop, "_train_epoch", original)
             second.append(train(spec(), state, save_seconds=0))
-        return original(step, x, tiny, epoch, generator)
+        return original(step, x, tiny, epoch, generator, steps)
 
     second: list[Trained] = []
     monkeypatch.setattr(loop, "_train_epoch", second_comes_in)

@@ -41,7 +41,10 @@ class Analysis:
 
     version: int  # raise it when results change: what was computed before is then computed again
     settings: Mapping[str, Any] = field(default_factory=dict)  # name -> rule (memvae/settings/rules.py)
-    of: str = "run"  # run: a file per run; networks: one file about all networks; models: drawn from the model files
+    # run: a file per run; networks: one file about all networks; models: drawn from the model files;
+    # ablation: once for each ablation, drawn from the files of `reads`
+    of: str = "run"
+    reads: tuple[str, ...] = ()  # analyses of runs
     needs: tuple[str, ...] = ("data",)  # files beside the model: data, classifier
     memory: bool = False  # it is about models with memory only
     labels: bool = False  # it needs a data set with labels

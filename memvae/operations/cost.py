@@ -40,7 +40,7 @@ TIME_MARGIN = 2.0  # times the estimate, for a slower machine
 LONG = 120.0  # seconds of the processor from which they are right: Snakemake samples them every half minute
 LEAST_MINUTES = 10
 YEAR = 525600  # minutes
-NO_JOBS = ("all", "extended")  # rules without an output of their own
+NO_JOBS = ("all", "extended", "ablation")  # rules without an output of their own
 
 Jobs = Iterable[tuple[str, dict[str, str]]]  # rule, wildcards
 

@@ -25,11 +25,11 @@ def write(target: Mapping[str, Any], paper: Path | None, output: Path) -> list[P
     views = [view(part, printed) for part in target["parts"]]
     formats = {"figure": targets.FIGURE_FORMATS, "table": targets.TABLE_FORMATS, "scorecard": targets.SCORECARD_FORMATS}
     if kind == "figure":
-        make = _show(target["parts"][0]).FIGURES[name]
+        make = _show(target["parts"][0]).FIGURES[target.get("own", name)]
         with style.paper():
             style.save(make(views[0]), output)
     elif kind == "table":
-        make = _show(target["parts"][0]).TABLES[name.removesuffix("_extended")]
+        make = _show(target["parts"][0]).TABLES[target.get("own", name.removesuffix("_extended"))]
         table.write(make(views[0]), output)
     elif kind == "scorecard":
         table.write(scorecard.build(views, printed), output, targets.SCORECARD_FORMATS)
@@ -42,9 +42,11 @@ def view(part: Mapping[str, Any], printed: Paper) -> View:
     """What the analysis of a part is shown from."""
     analysis = registry.find(part["analysis"], part["module"])
     kind = "model" if analysis.declared.of == "models" else f"analysis/{analysis.name}"
-    where = f"plan of {analysis.name}"
-    layout, files = Layout.from_dict(part["layout"], where), Files(map(Path, part["inputs"]), kind)
-    return View(kind, layout, files, printed, analysis.part("show").measure)
+    layout = Layout.from_dict(part["layout"], f"plan of {analysis.name}")
+    reads = analysis.declared.reads
+    files = Files(map(Path, part["inputs"]), "analysis" if reads else kind)
+    kind = f"analysis/{reads[0]}" if reads else kind
+    return View(kind, layout, files, printed, analysis.part("show").measure, part.get("about", {}))
 
 
 def measurements(views: Iterable[View]) -> list[dict[str, object]]:

@@ -1,6 +1,6 @@
 """What an analysis is shown from: its rows with their files, its numbers, and the authors'."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -19,13 +19,21 @@ Pairs = list[tuple[Row, list[RunFile]]]
 class View:
     """The rows of one analysis at one scale.
 
-    kind: of its files, as `analysis/slots`; measure: the analysis' own, from the view to its numbers.
+    kind: of its files, as `analysis/slots`; measure: the analysis' own, from the view to its numbers; about: what else
+    the configuration says of the rows.
     """
 
     def __init__(
-        self, kind: str, layout: Layout, files: Files, printed: Paper, measure: Callable[["View"], Iterable[Measured]]
+        self,
+        kind: str,
+        layout: Layout,
+        files: Files,
+        printed: Paper,
+        measure: Callable[["View"], Iterable[Measured]],
+        about: Mapping[str, Any] | None = None,
     ):
         self.kind, self.layout, self.files, self.printed, self._measure = kind, layout, files, printed, measure
+        self.about = about or {}
 
     @cached_property
     def rows(self) -> Pairs:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from memvae.errors import InputError
-from memvae.settings import registry, schema
+from memvae.settings import ablation, registry, schema
 from memvae.settings.registry import Registered
-from memvae.settings.rules import user_path
+from memvae.settings.rules import Fields, user_path
 from memvae.settings.spec import STAGES, RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,18 @@ class Config:
         self.registered: dict[str, Registered] = registry.registered(self.analyses)
         self._specs: dict[str, RunSpec] = {}
         self._rows: dict[str, list[Row]] = {}
+        self._varied: dict[str, dict[str, Any]] = {}  # models of ablations: name -> entry, with its `training`
+        self.ablations: dict[str, Any] = {
+            name: Fields(schema.ABLATION).check(block, f"ablations.{name}")
+            for name, block in merge(raw["ablations"], overrides.get("ablations", {})).items()
+            if block is not None
+        }
         self._check_references()
+        plans = {name: self._planned(name, block) for name, block in self.ablations.items()}
+        self.plans = {
+            name: planned for name, planned in plans.items() if planned
+        }  # of the ablations made at this scale
+        self.apart = registry.of_ablations({name: self.ablations[name]["title"] for name in self.plans})
 
     # ---- paths ----------------------------------------------------------------------------------------------------
     @property
@@ -116,6 +127,17 @@ class Config:
             )
         return [self._row(found[model], block.get("seeds", self.seeds)) for model in block["models"]]
 
+    def ablation_rows(self, name: str) -> dict[str, Row]:
+        """The models of an ablation, the base first: names of its plan -> rows."""
+        block, rows = self.ablations[name], {}
+        for place, variant in self.plans[name].variants.items():
+            model, _, k = place.rpartition("-k")
+            base = self.models[block["base"]]["title"]
+            title = self.models[model]["title"] if model in self.models else variant.title or base
+            entry = {"dataset": block["dataset"], "model": model, "k": int(k)}
+            rows[place] = self._row(entry, block.get("seeds", self.seeds), title)
+        return rows
+
     def spec(self, run: str) -> RunSpec:
         """The resolved specification of a run such as `mnist-mem_vae-k1-s0`.
 
@@ -140,11 +162,11 @@ class Config:
             return ""
         return f"scale={self.scale}: {self.title}; not the paper's schedule"
 
-    def _row(self, entry: dict[str, Any], seeds: Sequence[int]) -> Row:
+    def _row(self, entry: dict[str, Any], seeds: Sequence[int], model_title: str = "") -> Row:
         here = self.dataset_here(entry["dataset"])
         names = [f"{here}-{entry['model']}-k{entry['k']}-s{seed}" for seed in seeds] if here else []
         title = self.datasets[here or entry["dataset"]]["title"]
-        model = self.models[entry["model"]]["title"]
+        model = model_title or self.models[entry["model"]]["title"]
         return Row(entry["dataset"], entry["model"], entry["k"], model, title, tuple(names))
 
     def _resolved(self, run: str) -> RunSpec:
@@ -152,31 +174,74 @@ class Config:
         if not match:
             raise InputError(f"run: found {run!r}, expected <dataset>-<model>-k<K>-s<seed>, e.g. mnist-mem_vae-k1-s0")
         name, model_name = match["dataset"], match["model"]
-        for key, table, kind in ((name, self.datasets, "datasets"), (model_name, self.models, "models")):
-            if key not in table:
-                raise InputError(f"run {run}: {kind} has no {key!r}, only {', '.join(table)}")
-        dataset, model = self.datasets[name], self.models[model_name]
-        shape = merge(dataset["network"], {k: v for k, v in model.items() if k != "title"})
+        models = {**self.models, **self._varied}
+        for key, found, named, kind in (
+            (name, self.datasets, self.datasets, "datasets"),
+            (model_name, models, self.models, "models"),
+        ):
+            if key not in found:
+                raise InputError(f"run {run}: {kind} has no {key!r}, only {', '.join(named)}")
+        return self._specified(run, name, models[model_name], int(match["k"]), int(match["seed"]))
+
+    def _specified(self, run: str, name: str, model: dict[str, Any], k: int, seed: int = 0) -> RunSpec:
+        """The specification of a model on the data set `name`. model: its entry; `training` in it wins."""
+        dataset = self.datasets[name]
+        shape = merge(dataset["network"], {key: v for key, v in model.items() if key not in ("title", "training")})
         if isinstance(shape["slots"], int):
             shape["slots"] = [shape["slots"]] * len(shape["hidden"])
         network = {"image": dataset["image"], "likelihood": dataset["likelihood"], **shape}
         training = merge(self.training, dataset["training"])
         full_epochs = training.pop("epochs")
         training |= {
-            "samples": int(match["k"]),
+            "samples": k,
             "full_epochs": full_epochs,
             "epochs": self.epochs.get(name, full_epochs),
             "binarise": dataset["binarise"],
+            **model.get("training", {}),
         }
         raw = {
             "run": run,
             "dataset": name,
-            "seed": int(match["seed"]),
+            "seed": seed,
             "network": network,
             "training": training,
             "version": STAGES["train"],
         }
         return RunSpec.from_mapping(raw, f"run {run}")
+
+    def _planned(self, name: str, block: dict[str, Any]) -> ablation.Plan | None:
+        """The models of an ablation; the new ones are entered, so that `spec` finds them.
+
+        None where it is not made: without an axis, or where no data set stands for its own, or one with other layers.
+        """
+        here, base = self.dataset_here(block["dataset"]), block["base"]
+        if here is None or not any(block["axes"].values()):
+            return None
+
+        def entry(changes: ablation.Changes) -> dict[str, Any]:
+            training = {key.removeprefix("training."): v for key, v in changes.items() if key.startswith("training.")}
+            shape = {key: value for key, value in changes.items() if key != "k" and not key.startswith("training.")}
+            return {**self.models[base], **shape, "training": training}
+
+        def resolve(changes: ablation.Changes) -> RunSpec:
+            k = changes.get("k", block["k"])
+            return self._specified(f"{here}-{base}-k{k}-s0", here, entry(changes), k)
+
+        same = [one for group in self.groups.values() for one in group if one["dataset"] == block["dataset"]]
+        known = {ablation.key_of(self.spec(f"{here}-{one['model']}-k{one['k']}-s0")): one["model"] for one in same}
+        try:
+            planned = ablation.plan(block, base, resolve, known)
+        except InputError as error:
+            if here != block["dataset"]:
+                return None
+            raise InputError(f"ablations.{name}: {error}") from None
+        for place, variant in planned.variants.items():
+            model = place.rpartition("-k")[0]
+            if variant.changes and model not in known.values() and model != base:
+                if model in self.models:
+                    raise InputError(f"models.{model}: found the name of a model of ablations.{name}, expected another")
+                self._varied[model] = entry(variant.changes)
+        return planned
 
     def _check_references(self) -> None:
         for group, entries in self.groups.items():
@@ -186,6 +251,17 @@ class Config:
                         raise InputError(
                             f"runs.{group}[{place}].{key}: found {entry[key]!r}, expected one of {', '.join(table)}"
                         )
+        for name, block in self.ablations.items():
+            for key, table in (("dataset", self.datasets), ("base", self.models)):
+                if block[key] not in table:
+                    raise InputError(
+                        f"ablations.{name}.{key}: found {block[key]!r}, expected one of {', '.join(table)}"
+                    )
+            for axis in (axis for axes in block.get("crossed", ()) for axis in axes):
+                if axis not in block["axes"]:
+                    raise InputError(
+                        f"ablations.{name}.crossed: found {axis!r}, expected one of {', '.join(block['axes'])}"
+                    )
         if self.analyses["dataset"] not in self.datasets:
             raise InputError(
                 f"analyses.dataset: found {self.analyses['dataset']!r}, expected one of {', '.join(self.datasets)}"

@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +24,11 @@ class Registered:
     reference: str  # `package.module:object` of an analysis outside memvae, else empty
     package: str
     declared: Analysis
+    ablation: str = ""  # of which it is about, where it is about one
+
+    def own(self, name: str) -> str:
+        """A table or figure as its folder calls it: `ablation` for `ablation_memory`."""
+        return name.removesuffix(f"_{self.ablation}") if self.ablation else name
 
     @property
     def folder(self) -> Path:
@@ -43,6 +48,9 @@ def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
     found = {
         name: find(name, (block or {}).get("module", "")) for name, block in blocks.items() if name not in NO_ANALYSES
     }
+    for name, analysis in found.items():
+        if analysis.declared.of == "ablation":
+            raise InputError(f"analyses.{name}: found an analysis of ablations; put yours into `ablations`")
     owners: dict[str, str] = {}
     for name, analysis in found.items():
         for shown in (*analysis.declared.tables, *analysis.declared.extended, *analysis.declared.figures):
@@ -52,6 +60,22 @@ def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
                 )
             owners[shown] = name
     return found
+
+
+def of_ablations(titles: Mapping[str, str]) -> dict[str, Registered]:
+    """The analysis `ablation` once for each ablation, whose name ends those of its tables and figures. By ablation."""
+
+    def named(shown: Mapping[str, str], name: str) -> dict[str, str]:
+        return {f"{own}_{name}": f"{title}: {titles[name]}" for own, title in shown.items()}
+
+    found = find("ablation")
+    changed = {
+        name: replace(
+            found.declared, tables=named(found.declared.tables, name), figures=named(found.declared.figures, name)
+        )
+        for name in titles
+    }
+    return {name: replace(found, declared=declared, ablation=name) for name, declared in changed.items()}
 
 
 def find(name: str, reference: str = "") -> Registered:

@@ -7,6 +7,7 @@ from typing import Any
 
 from memvae.errors import InputError
 from memvae.settings import registry
+from memvae.settings.ablation import Axes
 from memvae.settings.rules import SEEDS, Either, Fields, ListOf, MapOf, Nothing, OneOf, Rule, Text, Whole
 from memvae.settings.spec import NAME, NETWORK, OPTIMISER, POSITIVE, TRAINING
 
@@ -66,6 +67,21 @@ RUN: dict[str, Rule] = {
     "k": Whole(1, note="K of the bound"),
 }
 RUNS = ListOf(Fields(RUN))
+VARIED: dict[str, Rule] = {  # what an axis of an ablation may change
+    **{name: rule for name, rule in MODEL.items() if name != "title"},
+    "k": Whole(1),
+    **{f"training.{name}": rule for name, rule in TRAINING.items() if name not in ("samples", "full_epochs")},
+}
+ABLATION: dict[str, Rule] = {
+    "title": Text(note="of its table and figures"),
+    "dataset": NAME,
+    "base": dataclasses.replace(NAME, note="the model that is varied, which is the baseline"),
+    "k": Whole(1, default=1, note="K of the bound"),
+    "epochs": dataclasses.replace(POSITIVE, default=None, note="without it those of the data set at this scale"),
+    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="without it those of the configuration"),
+    "axes": Axes(VARIED),
+    "crossed": ListOf(ListOf(Text(), 2), default=None, note="axes whose values are tried in every combination"),
+}
 BLOCK: dict[str, Rule] = {
     "module": Text(
         "a module and its declaration, written own.distances:ANALYSIS",
@@ -97,6 +113,12 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
             {**LENGTH, **OPTIMISER}, True, None, "what differs from `training` and from that of the data sets"
         ),
         "analyses": Fields({**analyses, **changed}, True, None, "what differs from `analyses`"),
+        "ablations": MapOf(
+            Nothing(Fields(ABLATION, partial=True)),
+            NAME,
+            default=None,
+            note="what differs from `ablations`; null: none",
+        ),
     }
     return {
         "scale": Text(note="one of `scales`"),
@@ -107,6 +129,7 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
         "training": Fields(OPTIMISER),
         "runs": Fields({"appendix": RUNS, "extended": RUNS, "own": RUNS}),
         "analyses": Fields(analyses),
+        "ablations": MapOf(Nothing(Fields(ABLATION)), NAME, default={}),
         "scales": MapOf(Fields(scale), NAME),
     }
 

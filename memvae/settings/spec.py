@@ -43,6 +43,7 @@ OPTIMISER: dict[str, Rule] = {
     "reconstruction_draw": OneOf(("shared", "second"), note="of z: the objective's own, or a second one"),
     "curve_every": Whole(1, note="epochs between two points of the test curve"),
     "precision": OneOf(PRECISION.names, note="of matrix products"),
+    "images": Whole(default=0, note="training images, a random subset by the seed, in as many steps as all; 0: all"),
 }
 TRAINING: dict[str, Rule] = {
     "samples": Whole(1, note="K of the bound"),
@@ -112,6 +113,7 @@ class Training:
     reconstruction_draw: str
     curve_every: int
     precision: str
+    images: int = 0
 
     def __post_init__(self) -> None:
         """Raises InputError for a value outside its rule (TRAINING), or a schedule longer than the training."""
@@ -120,6 +122,8 @@ class Training:
             raise InputError(
                 f"training: constant_epochs is {self.constant_epochs}, expected at most epochs ({self.full_epochs})"
             )
+        if 0 < self.images < self.batch_size:
+            raise InputError(f"training: images is {self.images}, expected 0 or a batch ({self.batch_size}) or more")
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,11 @@ class RunSpec:
             raise InputError(f"run: binarise is {self.training.binarise!r}, expected 'never' for Gaussian data")
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Without `training.images` where it is all: as every run had it before that option."""
+        raw = dataclasses.asdict(self)
+        if not raw["training"]["images"]:
+            del raw["training"]["images"]
+        return json.dumps(raw, sort_keys=True)
 
     @staticmethod
     def from_json(text: str, source: str = "--spec") -> "RunSpec":

@@ -62,9 +62,18 @@ def figures(config: Config) -> dict[str, Registered]:
 def shown(config: Config) -> dict[str, tuple[str, Registered]]:
     """Every table and figure: name -> its kind (`table` or `figure`) and its analysis."""
     all_tables = tables(config) | tables(config, extended=True)
-    return {name: ("table", one) for name, one in all_tables.items()} | {
-        name: ("figure", one) for name, one in figures(config).items()
-    }
+    apart = config.apart.values()
+    return (
+        {name: ("table", one) for name, one in all_tables.items()}
+        | {name: ("figure", one) for name, one in figures(config).items()}
+        | {name: ("table", one) for one in apart for name in one.declared.tables}
+        | {name: ("figure", one) for one in apart for name in one.declared.figures}
+    )
+
+
+def of_kind(config: Config, kind: str) -> dict[str, Registered]:
+    """Every table or every figure, those of ablations too, and the analysis that it shows."""
+    return {name: analysis for name, (found, analysis) in shown(config).items() if found == kind}
 
 
 def title(config: Config, name: str) -> str:
@@ -102,6 +111,27 @@ def part(config: Config, analysis: Registered, groups: tuple[str, ...] = ("appen
     return {"analysis": analysis.name, "module": analysis.reference, "layout": layout, "inputs": inputs}
 
 
+def ablation_part(config: Config, analysis: Registered) -> dict[str, Any]:
+    """What a table or figure of an ablation is drawn from; `about`: which rows are of which axis, beside which VAE."""
+    plan, rows = config.plans[analysis.ablation], config.ablation_rows(analysis.ablation)
+    places = {name: place for place, name in enumerate(rows)}
+    inputs = [
+        analysis_file(config, run, read)
+        for read in analysis.declared.reads
+        for name, row in rows.items()
+        if plan.variants[name].equal or not config.registered[read].declared.memory
+        for run in row.runs
+    ]
+    about = {
+        "title": config.ablations[analysis.ablation]["title"],
+        "axes": [[axis, [[label, places[name]] for label, name in points]] for axis, points in plan.axes.items()],
+        "parameters": [variant.parameters for variant in plan.variants.values()],
+        "equal": [places.get(variant.equal) for variant in plan.variants.values()],
+    }
+    layout = {"scale": config.scale, "note": config.scale_note(), "rows": [dict(vars(row)) for row in rows.values()]}
+    return {"analysis": analysis.name, "module": "", "layout": layout, "inputs": inputs, "about": about}
+
+
 def target(config: Config, name: str) -> dict[str, Any]:
     """What a table, a figure, a scorecard or the file of measurements is drawn from: kind, name and parts."""
     if name in SCORECARDS:
@@ -110,6 +140,8 @@ def target(config: Config, name: str) -> dict[str, Any]:
     if name == MEASUREMENTS:
         return _target(MEASUREMENTS, name, [part(config, one) for one in config.registered.values()])
     kind, analysis = shown(config)[name]
+    if analysis.ablation:
+        return {**_target(kind, name, [ablation_part(config, analysis)]), "own": analysis.own(name)}
     extended = name in analysis.declared.extended
     return _target(kind, name, [part(config, analysis, ("appendix", *(["extended"] if extended else []), "own"))])
 
@@ -219,6 +251,11 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
     if extended:
         made += [*(("table", name) for name in tables(config, extended=True)), ("scorecard", "scorecard_extended")]
     return [path for kind, name in made for path in files(config, kind, name)]
+
+
+def ablation_files(config: Config) -> list[str]:
+    """Every table and figure of every ablation."""
+    return [path for name, (kind, one) in shown(config).items() if one.ablation for path in files(config, kind, name)]
 
 
 # ---- the page of results ---------------------------------------------------------------------------------------------

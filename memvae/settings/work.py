@@ -38,3 +38,17 @@ def products(network: Network) -> tuple[float, float]:
     memory = sum(2 * units * slots for units, slots in zip(network.hidden, network.slots, strict=True))
     top = network.hidden[-1] * network.latent
     return 2.0 * (hidden + 2 * top), 2.0 * (hidden + top + memory)
+
+
+def parameters(network: Network) -> int:
+    """Trainable numbers of a model: those that `analyses.parameters.compute:count_parameters` counts on the model."""
+    widths = (network.pixels, *network.hidden)
+    above = (*network.hidden[1:], network.latent)  # what feeds each decoder layer
+    outputs = 2 if network.likelihood == "gaussian" else 1
+    dense = sum(
+        (a + 3) * b for a, b in (*pairwise(widths), *zip(above, network.hidden, strict=True))
+    )  # W; b, gamma, beta
+    vectors = 9 if network.composition == "mlp" else 0
+    memory = sum(2 * h * s + s + vectors * h for h, s in zip(network.hidden, network.slots, strict=True) if s)
+    heads = 2 * (network.hidden[-1] + 1) * network.latent + outputs * (network.hidden[0] + 1) * network.pixels
+    return dense + memory + heads

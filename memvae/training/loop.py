@@ -74,12 +74,15 @@ def train(
         step = Step(model, replace(spec.training, precision=mode.precision), mode.compiled)
         start = training_state.resume(state, spec, data.sha256, step, generator, str(mode))
         done, curves = start.epochs, start.curves
-        train_x, test_x = (torch.from_numpy(x).to(device) for x in (data.train, data.test))
+        train_x, test_x = (torch.from_numpy(x).to(device) for x in (chosen(data.train, spec), data.test))
+        passes = _passes(spec, len(data.train))
         progress = Progress(f"{spec.run} epoch", spec.training.epochs, done)
         saved = time.monotonic()
         for epoch in range(done + 1, spec.training.epochs + 1):
-            x = binarised(train_x, generator) if spec.training.binarise == "each_epoch" else train_x
-            bound = _train_epoch(step, x, spec, epoch, generator)
+            bound = 0.0
+            for steps in passes:
+                x = binarised(train_x, generator) if spec.training.binarise == "each_epoch" else train_x
+                bound += steps / sum(passes) * _train_epoch(step, x, spec, epoch, generator, steps)
             if not np.isfinite(bound):
                 raise InputError(
                     f"{spec.run}: the bound of epoch {epoch} is {bound}, expected a finite number; the state of an "
@@ -118,6 +121,18 @@ def saving_every() -> float:
     return seconds
 
 
+def chosen(images: np.ndarray, spec: RunSpec) -> np.ndarray:
+    """The training images of a run: all, or `training.images` of them, drawn by the seed. [N, D] -> [n, D]."""
+    if not spec.training.images:
+        return images
+    if spec.training.images > len(images):
+        raise InputError(
+            f"{spec.run}: training.images is {spec.training.images}, expected at most the {len(images)} training images"
+        )
+    order = torch.randperm(len(images), generator=keyed(spec.seed, "training images")).numpy()
+    return images[np.sort(order[: spec.training.images])]
+
+
 def binarised(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """x ~ Bernoulli(pixel), bool, of the same shape."""
     return torch.rand(pixels.shape, generator=generator, device=pixels.device) < pixels
@@ -133,8 +148,19 @@ def mean_bound(model: MemVAE, x: Tensor, samples: int, generator: torch.Generato
     return total / len(x)
 
 
-def _train_epoch(step: Step, x: Tensor, spec: RunSpec, epoch: int, generator: torch.Generator) -> float:
-    """One pass in a fresh order; a last incomplete batch is dropped. A GPU is waited for at its end alone.
+def _passes(spec: RunSpec, images: int) -> list[int]:
+    """Steps of each pass over the training images in one epoch, which has as many steps as one over all `images`.
+
+    Of all images it is one pass; of a subset several, the last of which may end early.
+    """
+    steps, each = (count // spec.training.batch_size for count in (images, spec.training.images or images))
+    return [min(each, steps - done) for done in range(0, steps, each)]
+
+
+def _train_epoch(
+    step: Step, x: Tensor, spec: RunSpec, epoch: int, generator: torch.Generator, steps: int | None = None
+) -> float:
+    """One pass in a fresh order, of at most `steps`; an incomplete batch is dropped. A GPU is waited for at its end.
 
     Returns the mean L_K over the steps, or NaN when the weights after the last step are no longer finite.
     """
@@ -143,7 +169,7 @@ def _train_epoch(step: Step, x: Tensor, spec: RunSpec, epoch: int, generator: to
     rate = learning_rate(training, epoch)
     second_draw = training.reconstruction_draw == "second"
     order = torch.randperm(len(x), generator=generator, device=x.device)
-    batches = order[: len(x) - len(x) % training.batch_size].split(training.batch_size)
+    batches = order[: len(x) - len(x) % training.batch_size].split(training.batch_size)[:steps]
     total = torch.zeros((), dtype=torch.float64, device=x.device)
     for rows in batches:
         noise = draw_noise(training.samples, len(rows), latent, generator)

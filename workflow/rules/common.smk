@@ -66,7 +66,11 @@ def elsewhere(option):
 def check_targets(loaded):
     """A target under another scale's root is refused with the option that it needs, an unknown target or
     run by its name."""
-    known = [*targets.all_files(loaded, extended=True), f"{loaded.figures}/rulegraph.png"]
+    known = [
+        *targets.all_files(loaded, extended=True),
+        *targets.ablation_files(loaded),
+        f"{loaded.figures}/rulegraph.png",
+    ]
     for word in sys.argv[1:]:
         parts = word.split("/")
         if parts[0] in ("results", "figures") and len(parts) > 1:
@@ -161,7 +165,7 @@ def analysis_options(wildcards):
 
 def caption(analysis, name):
     """The caption of a table or figure, beside the analysis that shows it; the workflow's own words where it has none."""
-    path = analysis.folder / f"{name}.rst"
+    path = analysis.folder / f"{analysis.own(name)}.rst"
     return str(path) if path.is_file() else "../report/own.rst"
 
 

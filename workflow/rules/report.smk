@@ -6,7 +6,7 @@ if not AS_MODULE:
     report: "../report/workflow.rst"
 
 
-for table, analysis in {**targets.tables(CONFIG), **targets.tables(CONFIG, extended=True)}.items():
+for table, analysis in targets.of_kind(CONFIG, "table").items():
 
     rule:
         name:
@@ -124,7 +124,7 @@ for gate, card in targets.CHECKS.items():
             "2> {log:q}"
 
 
-for figure, analysis in targets.figures(CONFIG).items():
+for figure, analysis in targets.of_kind(CONFIG, "figure").items():
 
     rule:
         name:

@@ -15,7 +15,7 @@ from memvae.model import device as computing
 from memvae.model.network import MemVAE, Posterior, sample_posterior
 from memvae.progress import Progress
 from memvae.random import keyed
-from memvae.training.loop import binarised
+from memvae.training.loop import binarised, chosen
 from memvae.training.objective import log_ratio
 
 Key = tuple[int | str, ...]  # what the draws are for; image and block are added
@@ -28,7 +28,7 @@ RESCORED = 100  # largest weights of an image that are computed again in float32
 
 def compute(job: Job) -> dict[str, np.ndarray]:
     """L_K of the first `images` test images for K = `samples` (and `more_samples`), and L_1 with its parts of all test
-    images and of the first `train_images` training images; arrays as in docs/files.md."""
+    images and of the first `train_images` images that it was trained on; arrays as in docs/files.md."""
     settings = job.settings
     test = job.tensor(job.data.test_binary)
     images = settings["images"] or len(test)
@@ -36,7 +36,7 @@ def compute(job: Job) -> dict[str, np.ndarray]:
     mode = job.mode(decoder_rows=images * max(samples))
     values = log_likelihood(job.model, test[:images], samples, (job.seed, "log-likelihood of test images"), mode)
     arrays = dict(zip(("test/log_likelihood", "test/log_likelihood_more"), values, strict=False))
-    train = torch.from_numpy(job.data.pixels("train")[: settings["train_images"]])
+    train = torch.from_numpy(chosen(job.data.pixels("train"), job.spec)[: settings["train_images"]])
     if job.spec.training.binarise == "each_epoch":
         train = binarised(train, job.generator("train images")).float()
     for split, x in (("test", test), ("train", train.to(job.device))):

@@ -1,0 +1,263 @@
+"""Ablations: what a block of the configuration expands into, widths of equal parameters, statistics, table, figures."""
+
+import copy
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import project
+import pytest
+import yaml
+
+from memvae.analyses.ablation.comparisons import compare, holm
+from memvae.analyses.parameters.compute import count_parameters
+from memvae.errors import InputError
+from memvae.settings import ablation, targets
+from memvae.settings.config import Config, merge
+from memvae.settings.work import parameters
+
+RAW = yaml.safe_load((project.ROOT / "config/config.yaml").read_text())
+HEADS = ("VAE", "MEM-VAE")
+
+
+def config(axes: Mapping[str, Any] | None = None, **changes: Any) -> Config:
+    """The shipped configuration; axes: of one ablation in place of the shipped ones."""
+    raw = copy.deepcopy(RAW)
+    if axes is not None:
+        block = {"title": "mine", "dataset": "mnist", "base": "mem_vae", "axes": axes}
+        raw["ablations"] = {"mine": block | changes.pop("block", {})}
+        raw["scales"]["demo"].pop("ablations")
+    return Config(merge(raw, changes))
+
+
+# ---- from a block to models ------------------------------------------------------------------------------------------
+def test_an_axis_is_one_line_and_each_value_beside_the_base_is_one_more_model() -> None:
+    mine = config({"training.learning_rate": [0.0003, 0.003]})
+    assert mine.plans["mine"].axes == {
+        "learning rate": [
+            ("0.0003", "mem_vae_learning_rate_0_0003-k1"),
+            ("0.003", "mem_vae_learning_rate_0_003-k1"),
+        ]
+    }
+    variants = mine.plans["mine"].variants
+    assert next(iter(variants)) == "mem_vae-k1" and len(variants) == 6  # the base, two rates, a VAE beside each
+    for name, rate in (("mem_vae_learning_rate_0_003", 0.003), (variants["mem_vae-k1"].equal[:-3], 0.001)):
+        assert mine.spec(f"mnist-{name}-k1-s7").training.learning_rate == rate
+
+
+def test_equal_specifications_are_one_run() -> None:
+    """No slots and no layers with memory: the VAE; softmax and sum: VIS-MEM-VAE; K = 5: a run of the main text."""
+    plan = config().plans["memory"]
+    places = {axis: dict(points) for axis, points in plan.axes.items()}
+    assert places["slots"]["0"] == places["memory in layers"]["none"] == "vae-k1"
+    assert places["attention x composition"]["softmax; sum"] == "vis_mem_vae-k1"
+    assert places["K"]["5"] == "mem_vae-k5"
+    base = {points[label] for points, label in zip(places.values(), ("70, 30", "sigmoid", "mlp", "both"), strict=False)}
+    assert base == {"mem_vae-k1"}
+    mine = config()
+    for name in mine.plans:
+        specs = [ablation.key_of(mine.spec(run)) for row in mine.ablation_rows(name).values() for run in row.runs[:1]]
+        assert len(set(specs)) == len(specs)
+    shared = set(mine.plans["memory"].variants) & set(mine.plans["overfit"].variants)
+    assert {"mem_vae-k1", "mem_vae_images_2000-k1", "vis_mem_vae-k1"} <= shared
+
+
+def test_what_memory_alone_uses_makes_no_new_model_without_memory() -> None:
+    axes = {"slots": [0, [70, 30]], "training.reconstruction_weight": [0.1, 1]}
+    mine = config(axes, block={"crossed": [["slots", "training.reconstruction_weight"]]})
+    points = dict(mine.plans["mine"].axes["slots x reconstruction weight"])
+    assert points["0; 0.1"] == points["0; 1"] == "vae-k1" and points["70, 30; 1"] != "mem_vae-k1"
+
+
+def test_an_axis_of_labels_changes_several_keys() -> None:
+    mine = config({"K": {"1": {}, "5, half as long": {"k": 5, "training.epochs": 1500}}})
+    assert mine.plans["mine"].axes["K"][1] == ("5, half as long", "mem_vae_epochs_1500-k5")
+    spec = mine.spec("mnist-mem_vae_epochs_1500-k5-s0")
+    assert (spec.training.samples, spec.training.epochs, spec.training.full_epochs) == (5, 1500, 3000)
+
+
+def test_runs_that_are_no_ablation_have_the_specification_of_before() -> None:
+    without = copy.deepcopy(RAW) | {"ablations": {}}
+    for scale in without["scales"].values():
+        scale.pop("ablations", None)
+    for run in config().runs("appendix", "extended"):
+        assert config().spec(run).to_json() == Config(without).spec(run).to_json()
+        assert "images" not in config().spec(run).to_json().replace("image", "", 1)
+
+
+def test_at_a_scale_without_its_data_an_ablation_is_not_made() -> None:
+    axes = {"slots": [0]}
+    assert config(axes, block={"dataset": "ocr_letters"}).plans
+    demo = config(axes, block={"dataset": "ocr_letters"}, scale="demo")
+    assert not demo.plans and targets.ablation_files(demo) == []
+
+
+def test_an_ablation_that_does_not_fit_the_data_in_its_place_is_not_made_there() -> None:
+    """A user's network may have other layers than the shipped axes; on the data set's own network that is refused."""
+    network = {"datasets": {"digits": {"network": {"hidden": [50], "slots": [9]}}}}
+    assert set(config(scale="demo", **network).plans) == {"overfit"}  # whose axes leave the layers as they are
+    assert not config(ablations={"memory": None, "overfit": None}).plans
+    with pytest.raises(InputError, match=r"^ablations\.memory: run .*slots has 2 entries and hidden 1"):
+        config(datasets={"mnist": network["datasets"]["digits"]})
+
+
+@pytest.mark.parametrize(
+    ("axes", "block", "words"),
+    [
+        ({"training.learning_rat": [1]}, {}, "ablations.mine.axes: found the unknown key 'training.learning_rat'"),
+        ({"slotz": [1]}, {}, "ablations.mine.axes: found the unknown key 'slotz', expected one of hidden"),
+        ({"rate": {"low": {"rate": 1}}}, {}, "ablations.mine.axes.rate.low: found the unknown key 'rate'"),
+        ({"attention": ["hard"]}, {}, "ablations.mine.axes.attention: found 'hard', expected one of sigmoid"),
+        ({"slots": 3}, {}, "ablations.mine.axes.slots: found 3, expected a list of values"),
+        ({"slots": [0]}, {"base": "none"}, "ablations.mine.base: found 'none', expected one of vae"),
+        ({"slots": [0]}, {"crossed": [["slots", "k"]]}, "ablations.mine.crossed: found 'k', expected one of slots"),
+        ({"slots": [0]}, {"axes": None}, "ablations.mine.axes: found None, expected a mapping"),
+        ({"slots": [0]}, {"colour": 1}, "ablations.mine: found the unknown key 'colour'"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_name(axes: dict, block: dict, words: str) -> None:
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        config(axes, block=block)
+
+
+def test_a_scale_completes_no_ablation_that_is_not_there() -> None:
+    with pytest.raises(InputError, match=r"^ablations\.memry: the key 'title' is missing"):
+        config(scale="demo", scales={"demo": {"ablations": {"memry": {"seeds": [1]}}}})
+
+
+# ---- equal parameters ------------------------------------------------------------------------------------------------
+def test_parameters_are_counted_as_on_the_models_themselves() -> None:
+    mine = config()
+    runs = [*mine.runs("extended"), *(row.runs[0] for name in mine.plans for row in mine.ablation_rows(name).values())]
+    for network in {mine.spec(run).network for run in runs}:
+        assert parameters(network) == count_parameters(network)
+
+
+def test_the_vae_beside_a_model_has_as_many_parameters_up_to_a_hidden_unit() -> None:
+    """As near as it can be: one unit more or less in each layer is further away."""
+    mine = config()
+    for name, plan in mine.plans.items():
+        for place, variant in plan.variants.items():
+            spec = mine.spec(f"mnist-{place}-s0")
+            assert bool(variant.equal) == spec.network.has_memory, (name, place)
+            if not variant.equal:
+                continue
+            other = mine.spec(f"mnist-{variant.equal}-s0")
+            assert not other.network.has_memory and other.network.latent == spec.network.latent
+            assert other.training == spec.training or "reconstruction" in place
+
+            def count(more: int, vae: Any = other.network) -> int:
+                return parameters(dataclasses.replace(vae, hidden=tuple(width + more for width in vae.hidden)))
+
+            distances = [abs(count(more) - variant.parameters) for more in (-1, 0, 1)]
+            assert distances[1] == min(distances)
+
+
+# ---- statistics ------------------------------------------------------------------------------------------------------
+def simulated(rng: np.random.Generator, seeds: int, models: int = 10, images: int = 300, effect: float = 0.0):
+    """Differences of models from one base, all truly `effect`: parts of image, image by model, seed, and the rest."""
+    by_image = rng.normal(0, 8, images)
+
+    def model() -> np.ndarray:
+        seed = rng.normal(0, 0.15, (seeds, 1))
+        return by_image + rng.normal(0, 2, images) + seed + rng.normal(0, 1, (seeds, images))
+
+    base = model()
+    return [model() + effect - base for _ in range(models)]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+def test_intervals_cover_the_truth_and_the_correction_keeps_false_findings_rare(seeds: int) -> None:
+    """Of 95 % intervals 93 to 99 % cover: ten correlated ones in each of 150 tables leave about a point of chance, and
+    the spread over seeds is taken as the larger of two. At most 5 % of tables have a false finding, + 2 sd of 150."""
+    rng, covered, false = np.random.default_rng(seeds), [], []
+    for _ in range(150):
+        found = compare(simulated(rng, seeds, effect=0.3), assumed_sd=2**0.5 * 0.15)
+        covered += [one.low <= 0.3 <= one.high for one in found]
+        null = compare(simulated(rng, seeds), assumed_sd=2**0.5 * 0.15)
+        false.append(any(one.p_holm < 0.05 for one in null))
+    assert 0.93 <= np.mean(covered) <= 0.99
+    assert np.mean(false) <= 0.05 + 2 * (0.05 * 0.95 / 150) ** 0.5
+
+
+def test_a_clear_gain_is_found_with_three_seeds() -> None:
+    found = compare(simulated(np.random.default_rng(0), 3, images=1000, effect=1.2), assumed_sd=0.2)
+    assert all(one.p_holm < 0.05 and one.low > 0 for one in found)
+
+
+def test_the_error_of_a_comparison_joins_images_and_seeds() -> None:
+    (one,) = compare([np.random.default_rng(0).normal(0, 3, 900) + np.array([[-0.3], [0.0], [0.3]])], 0.2)
+    assert one.sd == pytest.approx(0.3)
+    expected = (one.images**2 + 0.3**2 / 3) ** 0.5
+    assert one.error == pytest.approx(expected, rel=0.08)  # 1,000 replicates: 2 % is one standard deviation
+
+
+def test_one_seed_has_the_assumed_spread() -> None:
+    (one,) = compare([np.random.default_rng(0).normal(0.5, 0.01, (1, 500))], 0.2)
+    assert one.sd is None and one.error == pytest.approx(0.2, rel=0.08)
+
+
+def test_the_spread_is_pooled_within_a_kind_of_comparison() -> None:
+    """A noisy setting widens the intervals over the base, not those over a VAE."""
+    rng = np.random.default_rng(0)
+    quiet = [rng.normal(0, 0.1, (3, 400)) + np.array([[-0.05], [0.0], [0.05]]) for _ in range(2)]
+    noisy = rng.normal(0, 0.1, (3, 400)) + np.array([[-2.0], [0.0], [2.0]])
+    together = compare([*quiet, noisy], 0.2)
+    apart = compare([*quiet, noisy], 0.2, ["equal", "equal", "base"])
+    assert together[0].error > 0.5 and apart[0].error < 0.05 and apart[2].error > 1
+
+
+def test_holm_multiplies_by_the_comparisons_that_are_left() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+# ---- through the workflow --------------------------------------------------------------------------------------------
+@project.on_the_tiny_dag
+def test_the_target_makes_tables_and_figures_and_nothing_of_it_without_being_asked(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = project.make(tmp_path / "project")
+    for made in ("data", "results"):
+        (folder / made).mkdir()
+    assert not list((finished / "results/tiny/tables").glob("ablation*"))
+    changes = "scales: {tiny: {ablations: {overfit: {axes: {composition: null}}}}}"
+    result = project.tiny(folder, "ablation", changes=changes)
+    assert result.returncode == 0, result.stderr[-4000:]
+    for path in targets.ablation_files(project.TINY):
+        assert (folder / path).stat().st_size > 500, path
+    assert matplotlib.image.imread(folder / "figures/tiny/ablation_gains_memory.png").shape[1] == 2025  # 6.75 inches
+    table = pd.read_csv(folder / "results/tiny/tables/ablation_memory.csv")
+    base = table[table.model_key == "mem_vae-k1"]
+    assert base.axis.tolist() == [
+        "slots",
+        "attention",
+        "composition",
+        "reconstruction weight",
+        "attention x composition",
+    ]
+    assert base.base_gain.isna().all()
+    one = base.iloc[0]
+    vae = table[(table.axis == "VAEs") & (table.model_key == f"{one.equal}-k1")].iloc[0]
+    assert one.equal_gain == pytest.approx(one.log_likelihood - vae.log_likelihood)
+    assert one.equal_low < one.equal_gain < one.equal_high and one.seeds == 2
+    assert (table.train_bound - table.test_bound).tolist() == pytest.approx(table.train_minus_test.tolist())
+    text = (folder / "results/tiny/tables/ablation_memory.md").read_text()
+    verb = "helps by" if one.equal_gain >= 0 else "costs"
+    assert f"Memory {verb} {abs(one.equal_gain):.2f} ± " in text and "at equal parameters (2 seeds;" in text
+
+
+@project.on_the_tiny_dag
+def test_an_unknown_key_ends_the_workflow_in_one_line(tmp_path: Path) -> None:
+    folder = project.make(tmp_path / "project")
+    result = project.tiny(folder, "ablation", "-n", changes="ablations: {memory: {axes: {training.rate: [1]}}}")
+    assert result.returncode == 2
+    (line,) = [line for line in result.stderr.splitlines() if "memvae:" in line]
+    assert line.startswith(
+        "memvae: ablations.memory.axes: found the unknown key 'training.rate', expected one of hidden"
+    )
