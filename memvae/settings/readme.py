@@ -13,7 +13,7 @@ from typing import Any
 from memvae.settings import config as configuration
 from memvae.settings import schema
 from memvae.settings.registry import NO_ANALYSES
-from memvae.settings.rules import MISSING, Fields, ListOf, MapOf, Rule
+from memvae.settings.rules import MISSING, Fields, ListOf, MapOf, Nothing, Rule
 
 README = Path("config/README.md")
 HEAD = """# Configuration
@@ -35,6 +35,8 @@ Without them, `attention` is `sigmoid` and `composition` is `mlp`.""",
     "runs": """Three lists of runs: `appendix` has those of the paper's appendix, `extended` those of the main text.
 The third, `own`, is empty.""",
     "analyses": "A block bears the name of a folder of `memvae/analyses`, or names a `module`.",
+    "ablations": """An ablation is a model, varied along some axes; [Extending](../docs/extending.md) shows how to add one.
+With null in place of its block an ablation is left out.""",
     "scales": "A scale is what it changes; `config.yaml` has four.",
 }
 
@@ -63,6 +65,7 @@ def text() -> str:
 def keys(path: str, rule: Rule, default: Any = MISSING) -> Iterator[Key]:
     """The keys below `path`, or itself where it holds a value. default: of the configuration, if it has one."""
     inner = rule.rule if isinstance(rule, MapOf | ListOf) else rule
+    inner = inner.rule if isinstance(inner, Nothing) else inner
     if not isinstance(inner, Fields) or inner.partial:
         yield Key(path, rule, default)
     elif inner is not rule:  # the names, or the entries, are the user's

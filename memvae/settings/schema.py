@@ -74,7 +74,7 @@ VARIED: dict[str, Rule] = {  # what an axis of an ablation may change
 }
 ABLATION: dict[str, Rule] = {
     "title": Text(note="of its table and figures"),
-    "dataset": NAME,
+    "dataset": RUN["dataset"],
     "base": dataclasses.replace(NAME, note="the model that is varied, which is the baseline"),
     "k": Whole(1, default=1, note="K of the bound"),
     "epochs": dataclasses.replace(POSITIVE, default=None, note="without it those of the data set at this scale"),
