@@ -35,7 +35,8 @@ Without them, `attention` is `sigmoid` and `composition` is `mlp`.""",
     "runs": """Three lists of runs: `appendix` has those of the paper's appendix, `extended` those of the main text.
 The third, `own`, is empty.""",
     "analyses": "A block bears the name of a folder of `memvae/analyses`, or names a `module`.",
-    "ablations": """An ablation is a model, varied along some axes; [Extending](../docs/extending.md) shows how to add one.
+    "ablations": """An ablation is a model, varied along some axes.
+[Extending](../docs/extending.md) shows how to add one.
 With null in place of its block an ablation is left out.""",
     "scales": "A scale is what it changes; `config.yaml` has four.",
 }
