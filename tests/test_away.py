@@ -136,10 +136,10 @@ def test_below_a_prefix_raw_files_are_put_and_found(user: Path) -> None:
     scipy.io.savemat(user / "raw/frey_rawface.mat", {"ff": faces})
     sha256 = hashlib.sha256((user / "raw/frey_rawface.mat").read_bytes()).hexdigest()
     dataset = {"files": {"frey_rawface.mat": {"sha256": sha256}}}
-    as_module(user, {"data_folder": "raw", "datasets": {"frey_faces": dataset}}, "paper/", "data/frey_faces.h5")
-    made = snakemake(user, "paper/data/frey_faces.h5")
+    as_module(user, {"data_folder": "raw", "datasets": {"frey_faces": dataset}}, "of paper/", "data/frey_faces.h5")
+    made = snakemake(user, "of paper/data/frey_faces.h5")
     assert made.returncode == 0, made.stderr[-3000:]
-    assert (user / "paper/data/raw/frey_faces/frey_rawface.mat").exists() and not (user / "data").exists()
+    assert (user / "of paper/data/raw/frey_faces/frey_rawface.mat").exists() and not (user / "data").exists()
 
 
 def test_a_file_of_the_users_own_is_not_looked_for_below_the_prefix(user: Path) -> None:

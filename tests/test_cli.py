@@ -1,6 +1,7 @@
 """The command line: one subcommand per stage, and expected failures in one line with exit code 2."""
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,12 @@ def test_an_unknown_table_figure_or_scorecard_names_those_there_are(folder: Path
 
 def test_outside_the_project_its_configuration_is_found_beside_the_code(tmp_path: Path) -> None:
     assert "data/mnist.h5: not found" in refused(tmp_path, "train", "mnist-vae-k1-s0", PYTHONPATH=str(project.ROOT))
+
+
+def test_without_the_project_the_configuration_is_asked_for(tmp_path: Path) -> None:
+    shutil.copytree(project.ROOT / "memvae", tmp_path / "installed/memvae")
+    alone = str(tmp_path / "installed")
+    assert "config/config.yaml: not found" in refused(tmp_path, "train", "mnist-vae-k1-s0", PYTHONPATH=alone)
 
 
 def test_a_model_and_data_that_do_not_belong_together_are_refused(folder: Path) -> None:

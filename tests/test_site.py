@@ -15,7 +15,13 @@ import pytest
 
 DOCS = project.ROOT / "docs"
 PAGES = sorted(path for path in DOCS.glob("*.md") if not path.stem.startswith("results-"))
-MARKDOWN = [*project.ROOT.glob("*.md"), project.ROOT / "benchmarks/README.md", DOCS / "results/README.md", *PAGES]
+MARKDOWN = [
+    *project.ROOT.glob("*.md"),
+    project.ROOT / "benchmarks/README.md",
+    project.ROOT / "config/README.md",
+    DOCS / "results/README.md",
+    *PAGES,
+]
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 LEADS_TO = re.compile(r"<(?:a|link)\b[^>]*?\bhref=\"([^\"]+)\"|<(?:script|img|iframe)\b[^>]*?\bsrc=\"([^\"]+)\"")
 FORMULA = re.compile(r"\$\$.+?\$\$|(?<!\$)\$[^$\n]+\$", re.DOTALL)
