@@ -60,7 +60,7 @@ def placed(path):
 def elsewhere(option):
     """An option with a path for a command that finds it by itself, unless there is a prefix. So without one the command
     is what it always was: a changed command would be run again, and with it a training."""
-    return option if placed("data/raw/") != "data/raw/" else ""
+    return option if RAW != "data/raw/" else ""
 
 
 def check_targets(loaded):
@@ -228,6 +228,7 @@ if not AS_MODULE and brought("config/config.yaml") != "config/config.yaml" and o
 
 
 CONFIG = configured()
+RAW = shlex.quote(placed("data/raw/"))
 PAPER = brought(targets.PAPER_VALUES)
 VERSIONS = STAGES
 GPU = int((os.getenv("MEMVAE_DEVICE") or ("cuda" if configuration.has_gpu() else "cpu")) == "cuda")

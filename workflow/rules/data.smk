@@ -43,5 +43,5 @@ rule prepare:
         version=VERSIONS["prepare"],
     shell:
         "python -m memvae prepare {wildcards.dataset:q} --spec {params.entry:q} --output {output:q}"
-        + elsewhere(" --raw " + shlex.quote(placed("data/raw/")) + "{wildcards.dataset:q}")
+        + elsewhere(" --raw " + RAW + "{wildcards.dataset:q}")
         + " 2> {log:q}"
