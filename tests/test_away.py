@@ -122,7 +122,7 @@ def test_a_rule_of_the_users_own_uses_a_result(user: Path, finished: Path, prefi
 def test_below_a_prefix_every_target_is_made(user: Path, finished: Path) -> None:
     as_module(user, prefix="paper/")
     wanted = [*targets.all_files(project.TINY), targets.report_page(project.TINY), "results/tiny/archive.zip"]
-    made = snakemake(user, *(f"paper/{path}" for path in wanted), f"paper/{targets.PAGE}", "paper_check")
+    made = snakemake(user, *(f"paper/{path}" for path in wanted), f"paper/{targets.PAGE}")
     assert made.returncode == 0, made.stderr[-3000:]
     project.same_bytes(user / "paper", finished, [path for path in wanted if path.endswith((".png", ".tex"))])
     drawn = project.memvae(user, "redraw", "paper/results/tiny/archive.zip", PYTHONPATH=str(user / "memvae"))

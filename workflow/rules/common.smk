@@ -57,10 +57,10 @@ def placed(path):
     return MODIFIER.path_modifier.replace_prefix(path)
 
 
-def elsewhere(option):
-    """An option with a path for a command that finds it by itself, unless there is a prefix. So without one the command
-    is what it always was: a changed command would be run again, and with it a training."""
-    return option if placed("data/raw/") != "data/raw/" else ""
+def elsewhere(command, option):
+    """The command, below a prefix with an option for a path that it finds by itself elsewhere. So without a prefix it is
+    what it always was: a changed command would be run again, and with it a training."""
+    return command if RAW == "data/raw/" else command.replace(" 2> ", f" {option} 2> ")
 
 
 def check_targets(loaded):
@@ -232,6 +232,8 @@ if not AS_MODULE and brought("config/config.yaml") != "config/config.yaml" and o
 
 
 CONFIG = configured()
+RAW = placed("data/raw/")
+RAW_OPTION = f"--raw {shlex.quote(RAW)}{{wildcards.dataset:q}}"
 PAPER = brought(targets.PAPER_VALUES)
 VERSIONS = STAGES
 GPU = int((os.getenv("MEMVAE_DEVICE") or ("cuda" if configuration.has_gpu() else "cpu")) == "cuda")

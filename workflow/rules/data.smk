@@ -17,9 +17,10 @@ rule download:
     params:
         entry=raw_entry,
     shell:
-        "python -m memvae download {wildcards.dataset:q} --file {wildcards.file:q} --spec {params.entry:q}"
-        + elsewhere(" --output {output:q}")
-        + " 2> {log:q}"
+        elsewhere(
+            "python -m memvae download {wildcards.dataset:q} --file {wildcards.file:q} --spec {params.entry:q} 2> {log:q}",
+            "--output {output:q}",
+        )
 
 
 rule prepare:
@@ -42,6 +43,7 @@ rule prepare:
         entry=dataset_entry,
         version=VERSIONS["prepare"],
     shell:
-        "python -m memvae prepare {wildcards.dataset:q} --spec {params.entry:q} --output {output:q}"
-        + elsewhere(" --raw " + shlex.quote(placed("data/raw/")) + "{wildcards.dataset:q}")
-        + " 2> {log:q}"
+        elsewhere(
+            "python -m memvae prepare {wildcards.dataset:q} --spec {params.entry:q} --output {output:q} 2> {log:q}",
+            RAW_OPTION,
+        )
