@@ -118,8 +118,10 @@ def test_the_page_of_results_is_readable(finished: Path, size: tuple[int, int]) 
 def caption(name: str) -> str:
     """The caption of a target, beside its analysis or among those of the workflow."""
     shown = targets.shown(project.TINY)
-    folder = shown[name][1].folder if name in shown else project.ROOT / "workflow/report"
-    return (folder / f"{name}.rst").read_text()
+    if name not in shown:
+        return (project.ROOT / f"workflow/report/{name}.rst").read_text()
+    analysis = shown[name][1]
+    return (analysis.folder / f"{analysis.own(name)}.rst").read_text()
 
 
 @pytest.mark.parametrize("name", [*targets.shown(project.TINY), "scorecard", "report_page"])
