@@ -34,7 +34,7 @@ def draw(folder: Path, **wanted: str) -> None:
 
 
 def plan(folder: Path, target: str) -> Path:
-    (path,) = (folder / ROOT / "plan").glob(f"{target}-*.json")
+    (path,) = (folder / ".snakemake/memvae/plans/quick").glob(f"{target}-*.json")
     return path
 
 
