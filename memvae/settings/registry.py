@@ -46,7 +46,9 @@ def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
     Raises InputError where one is not found, or two have a table or a figure of the same name.
     """
     found = {
-        name: find(name, (block or {}).get("module", "")) for name, block in blocks.items() if name not in NO_ANALYSES
+        name: find(name, block.get("module", "") if isinstance(block, dict) else "")
+        for name, block in blocks.items()
+        if name not in NO_ANALYSES
     }
     for name, analysis in found.items():
         if analysis.declared.of == "ablation":
