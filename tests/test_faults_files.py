@@ -202,7 +202,8 @@ def changed(edits: list[tuple]) -> dict[str, Any]:
             except (KeyError, IndexError, TypeError):  # an earlier edit took it away
                 break
         else:
-            if action == "set" and isinstance(place, dict | list) and (isinstance(place, dict) or key < len(place)):
+            in_list = isinstance(place, list) and isinstance(key, int) and key < len(place)
+            if action == "set" and (isinstance(place, dict) or in_list):
                 place[key] = value
             elif action == "delete" and isinstance(place, dict):
                 place.pop(key, None)
