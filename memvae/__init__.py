@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 def load_model(model: Path | str) -> "MemVAE":
     """The trained network of a model file, on the CPU, with collected statistics and without gradients.
 
-    model: a path, or the name of a published model (models/README.md), such as `ocr_letters-mem_vae`.
+    model: a path, or the name of a published model (models/README.md), such as `ocr_letters-vae`.
     Raises InputError when the file is missing, damaged or no model.
     """
     import torch  # here, because Snakemake imports the package at every dry run

@@ -15,7 +15,6 @@ from memvae.files import store
 from memvae.progress import say
 from memvae.settings import config as configuration
 from memvae.settings import registry, schema, targets
-from memvae.settings.rules import Fields
 from memvae.settings.spec import RunSpec
 
 Arguments = argparse.Namespace
@@ -28,7 +27,7 @@ def download(arguments: Arguments) -> None:
 
     if arguments.spec:
         found = {arguments.file: _json(arguments.spec, "--spec")}
-        files, folder = schema.DATASET["files"].check(found, "--file, --spec"), data_folder()
+        files, folder = schema.raw_files(found, "--file, --spec"), data_folder()
     else:
         files = _dataset_entry(arguments).get("files", {})
         folder = data_folder(_config(arguments).data_folder)
@@ -45,8 +44,8 @@ def prepare(arguments: Arguments) -> None:
     """turn a data set's raw files into data/<dataset>.h5"""
     from memvae.data.prepare import prepare as prepared
 
-    given = arguments.spec and _json(arguments.spec, "--spec")
-    entry = Fields(schema.RAW).check(given, "--spec") if arguments.spec else _dataset_entry(arguments)
+    given = arguments.spec
+    entry = schema.raw_data(_json(given, "--spec"), "--spec") if given else _dataset_entry(arguments)
     raw = Path(arguments.raw or targets.raw_file(arguments.dataset, ""))
     arrays, attributes = prepared(arguments.dataset, entry, raw)
     output = arguments.output or targets.data_file(arguments.dataset)
@@ -325,8 +324,8 @@ def _names(arguments: Arguments, kind: str) -> list[str]:
     """The targets of one kind that the configuration has."""
     config = _config(arguments)
     found: Mapping[str, list[str]] = {
-        "table": [*targets.of_kind(config, "table")],
-        "figure": [*targets.of_kind(config, "figure")],
+        "table": list(targets.of_kind(config, "table")),
+        "figure": list(targets.of_kind(config, "figure")),
         "scorecard": [*targets.SCORECARDS],
     }
     return found.get(kind, [kind])

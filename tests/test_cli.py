@@ -58,6 +58,11 @@ def test_a_raw_file_outside_its_folder_is_refused(folder: Path) -> None:
     assert "--file" in line and "'../../x', expected the name of a file" in line
 
 
+def test_a_raw_file_without_a_checksum_is_refused_before_it_is_looked_for(folder: Path) -> None:
+    line = refused(folder, "download", "mnist", "--file", "x", "--spec", '{"homes": ["https://example.org/"]}')
+    assert "expected either sha256 or sha256_rows" in line
+
+
 @pytest.mark.parametrize("spec", ["{}", "[]", '{"title": "own"}'])
 def test_a_specification_that_is_no_data_set_is_refused(folder: Path, spec: str) -> None:
     assert "--spec: " in refused(folder, "prepare", "digits", "--spec", spec)

@@ -58,8 +58,7 @@ def fetch(
     Raises InputError when no place has the file, when the folder has another file of that name, or does not exist.
     """
     destination = Path(destination)
-    wanted = expected(entry)
-    if destination.is_file() and checksum(destination, entry) == wanted:
+    if destination.is_file() and checksum(destination, entry) == expected(entry):
         report(f"{dataset}/{name}: already there")
         return
     if folder is not None and not Path(folder).is_dir():
@@ -74,10 +73,7 @@ def fetch(
 
 def expected(entry: Mapping[str, Any]) -> str:
     """The checksum that the config states."""
-    for kind in ("sha256_rows", "sha256"):
-        if kind in entry:
-            return str(entry[kind])
-    raise InputError(f"found a file with the keys {', '.join(entry)}, expected sha256 or sha256_rows too")
+    return str(entry["sha256_rows"] if "sha256_rows" in entry else entry["sha256"])
 
 
 def checksum(path: Path, entry: Mapping[str, Any]) -> str:

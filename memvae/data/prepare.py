@@ -101,7 +101,7 @@ def _usable(name: str, arrays: Mapping[str, np.ndarray]) -> None:
     if len(known) < 2:
         raise InputError(f"{name}: train/labels: found one class, expected 2 or more; leave the labels out")
     for split in ("valid", "test"):
-        if unknown := sorted(set(arrays.get(f"{split}/labels", known).tolist()) - set(known.tolist())):
+        if (unknown := np.setdiff1d(arrays.get(f"{split}/labels", known), known)).size:
             raise InputError(
                 f"{name}: {split}/labels: found the class {unknown[0]}, which train/labels lack, expected their "
                 "classes alone; leave such images out"

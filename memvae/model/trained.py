@@ -58,7 +58,7 @@ def load(path: Path, device: torch.device) -> LoadedModel:
 
 
 def published(name: str) -> Path:
-    """The file of a published model, such as `ocr_letters-mem_vae`. Raises InputError where there is none."""
+    """The file of a published model, such as `ocr_letters-vae`. Raises InputError where there is none."""
     path = PUBLISHED / f"{name}.h5"
     if path.exists():
         return path

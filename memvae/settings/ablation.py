@@ -81,12 +81,13 @@ def plan(block: Mapping[str, Any], base: str, resolve: Resolve, known: Mapping[A
 
     def add(changes: Changes, title: str) -> str:
         """Enters the model, unless an equal one is there; returns its name."""
-        if not resolve(changes).network.has_memory:
+        spec = resolve(changes)
+        if not spec.network.has_memory:
             changes = {key: value for key, value in changes.items() if key not in OF_MEMORY}
+            spec = resolve(changes)
         for key in list(changes):  # the base's own value is no change
             without = {other: value for other, value in changes.items() if other != key}
-            changes = without if resolve(without) == resolve(changes) else changes
-        spec = resolve(changes)
+            changes = without if resolve(without) == spec else changes
         name = names.setdefault(key_of(spec), _name(base, changes))
         place = f"{name}-k{spec.training.samples}"
         if place not in variants:

@@ -74,9 +74,7 @@ class Config:
         }
         self._check_references()
         plans = {name: self._planned(name, block) for name, block in self.ablations.items()}
-        self.plans = {
-            name: planned for name, planned in plans.items() if planned
-        }  # of the ablations made at this scale
+        self.plans = {name: found for name, found in plans.items() if found}  # of the ablations made at this scale
         self.apart = registry.of_ablations({name: self.ablations[name]["title"] for name in self.plans})
 
     # ---- paths ----------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ FILE = Fields(
         ),
     }
 )
+FILES = MapOf(FILE, Text("the name of a file", "[A-Za-z0-9][A-Za-z0-9._-]*"), default=None, note="raw files by name")
 DATASET: dict[str, Rule] = {
     "title": Text(note="in tables and figures"),
     "loader": Text(
@@ -50,9 +51,7 @@ DATASET: dict[str, Rule] = {
     "binarise": OneOf(("each_epoch", "never"), note="x ~ Bernoulli(pixel), anew every epoch, or never"),
     "network": Fields(SHAPE, note="what its models share"),
     "training": Fields({**LENGTH, **optional(OPTIMISER)}, note="what its trainings share"),
-    "files": MapOf(
-        FILE, Text("the name of a file", "[A-Za-z0-9][A-Za-z0-9._-]*"), default=None, note="raw files by name"
-    ),
+    "files": FILES,
 }
 # of a data set what its arrays are made of
 RAW = {**DATASET, **optional({name: DATASET[name] for name in ("network", "training")})}
@@ -140,9 +139,23 @@ def check(raw: Any) -> dict[str, Any]:
     blocks = raw.get("analyses") if isinstance(raw, dict) else None
     checked = Fields(rules(blocks if isinstance(blocks, dict) else {})).check(raw, "")
     for name, dataset in checked["datasets"].items():
-        for file, entry in dataset.get("files", {}).items():
-            if ("sha256" in entry) == ("sha256_rows" in entry):
-                raise InputError(f"datasets.{name}.files.{file}: expected either sha256 or sha256_rows")
+        raw_files(dataset.get("files", {}), f"datasets.{name}.files")
+    return checked
+
+
+def raw_data(entry: Any, where: str) -> dict[str, Any]:
+    """A data set's entry as far as its arrays depend on it, checked. Raises InputError with the first offending key."""
+    checked = Fields(RAW).check(entry, where)
+    raw_files(checked.get("files", {}), f"{where}.files")
+    return checked
+
+
+def raw_files(files: Any, where: str) -> dict[str, Any]:
+    """The raw files of a data set, each with one checksum. Raises InputError with the first offending key."""
+    checked = FILES.check(files, where)
+    for name, entry in checked.items():
+        if ("sha256" in entry) == ("sha256_rows" in entry):
+            raise InputError(f"{where}.{name}: expected either sha256 or sha256_rows")
     return checked
 
 

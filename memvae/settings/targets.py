@@ -6,10 +6,10 @@ Standard library only: Snakemake imports this at every dry run.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from memvae.settings.config import Config
+from memvae.settings.config import Config, Row
 from memvae.settings.registry import Registered
 
 SCORECARDS = {"scorecard": ("appendix",), "scorecard_extended": ("appendix", "extended")}  # name -> groups of runs
@@ -107,8 +107,7 @@ def part(config: Config, analysis: Registered, groups: tuple[str, ...] = ("appen
         inputs = [model_file(config, run) for run in runs]
     else:
         inputs = [analysis_file(config, run, analysis.name) for run in runs]
-    layout = {"scale": config.scale, "note": config.scale_note(), "rows": [dict(vars(row)) for row in rows]}
-    return {"analysis": analysis.name, "module": analysis.reference, "layout": layout, "inputs": inputs}
+    return _part(config, analysis, rows, inputs)
 
 
 def ablation_part(config: Config, analysis: Registered) -> dict[str, Any]:
@@ -128,8 +127,12 @@ def ablation_part(config: Config, analysis: Registered) -> dict[str, Any]:
         "parameters": [variant.parameters for variant in plan.variants.values()],
         "equal": [places.get(variant.equal) for variant in plan.variants.values()],
     }
-    layout = {"scale": config.scale, "note": config.scale_note(), "rows": [dict(vars(row)) for row in rows.values()]}
-    return {"analysis": analysis.name, "module": "", "layout": layout, "inputs": inputs, "about": about}
+    return {**_part(config, analysis, rows.values(), inputs), "about": about}
+
+
+def _part(config: Config, analysis: Registered, rows: Iterable[Row], inputs: list[str]) -> dict[str, Any]:
+    layout = {"scale": config.scale, "note": config.scale_note(), "rows": [dict(vars(row)) for row in rows]}
+    return {"analysis": analysis.name, "module": analysis.reference, "layout": layout, "inputs": inputs}
 
 
 def target(config: Config, name: str) -> dict[str, Any]:

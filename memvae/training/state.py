@@ -66,11 +66,13 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
     job = next((os.environ[name] for name in JOB_NUMBERS if name in os.environ), "none")
     mine = f"process {os.getpid()} on {platform.node()}, job {job}, {uuid.uuid4().hex[:8]}"
 
+    def holder() -> str:
+        return store.read_bytes(name, "a lock").decode(errors="replace") if name.exists() else ""
+
     def check() -> None:
-        holder = store.read_bytes(name, "a lock").decode(errors="replace") if name.exists() else ""
-        if holder != mine:
+        if (found := holder()) != mine:
             raise InputError(
-                f"{name}: found the name of {holder or 'no process'}, expected this one, {mine}; this training "
+                f"{name}: found the name of {found or 'no process'}, expected this one, {mine}; this training "
                 f"ends, so that never two write {state}; the same command continues"
             )
 
@@ -81,9 +83,8 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = store.read_bytes(name, "a lock").decode(errors="replace")
             raise InputError(
-                f"{name}: another process is training into {state} ({holder}); expected none; wait for it or stop it"
+                f"{name}: another process is training into {state} ({holder()}); expected none; wait for it or stop it"
             ) from None
         except OSError as error:
             say(f"{name}: no locks here ({error.strerror}); a second process is noticed at the next state")
@@ -91,8 +92,7 @@ def lock(state: Path) -> Iterator[Callable[[], None]]:
             file.truncate(0)
             file.write(mine.encode())
         yield check
-        # after a failure it stays, and says who it was
-        if name.exists() and store.read_bytes(name, "a lock") == mine.encode():
+        if holder() == mine:  # after a failure it stays, and says who it was
             file.truncate(0)
 
 

@@ -48,8 +48,7 @@ def configured():
 
 def brought(name):
     """A file that the workflow brings along: its short name where the user stands in our folder, else its full path."""
-    here = not AS_MODULE and Path(name).resolve() == (HOME / name).resolve()
-    return name if here else str(HOME / name)
+    return str(HOME / name if AS_MODULE else configuration.brought(Path(name)))
 
 
 def placed(path):
