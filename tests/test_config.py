@@ -18,6 +18,7 @@ from memvae.settings import config as configuration
 from memvae.settings import targets
 from memvae.settings.config import Config
 from memvae.settings.spec import Network, RunSpec
+from memvae.settings.strict_yaml import read_yaml
 
 RAW: dict[str, Any] = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 
@@ -247,7 +248,7 @@ def test_whole_floats_are_whole_numbers() -> None:
 def test_yaml_that_says_something_else_than_it_seems_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(InputError, match=r"own\.yaml.*" + re.escape(words)):
-        configuration.read_yaml(tmp_path / "own.yaml")
+        read_yaml(tmp_path / "own.yaml")
 
 
 @pytest.mark.parametrize("seeds", [["010"], ["\u00b2"], "0,1", [20261101 * 10**12]])

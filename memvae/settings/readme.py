@@ -14,6 +14,7 @@ from memvae.settings import config as configuration
 from memvae.settings import schema
 from memvae.settings.registry import NO_ANALYSES
 from memvae.settings.rules import MISSING, Fields, ListOf, MapOf, Nothing, Rule
+from memvae.settings.strict_yaml import read_yaml
 
 README = Path("config/README.md")
 HEAD = """# Configuration
@@ -53,7 +54,7 @@ class Key:
 
 def text() -> str:
     """All of config/README.md."""
-    raw = configuration.read_yaml(configuration.ROOT / configuration.CONFIG)
+    raw = read_yaml(configuration.ROOT / configuration.CONFIG)
     rules = schema.rules(raw["analyses"])
     single = [key for name, rule in rules.items() if name not in ABOUT for key in keys(name, rule, raw[name])]
     parts = [HEAD, _table(single)]

@@ -10,6 +10,7 @@ from pathlib import Path
 HOME = Path(workflow.snakefile).absolute().parents[2]  # the folder of our Snakefile
 sys.path.insert(0, str(HOME))
 from memvae.settings import config as configuration, targets
+from memvae.settings.strict_yaml import read_yaml
 from memvae.operations import cost
 from memvae.data import download
 from memvae.errors import InputError
@@ -30,11 +31,11 @@ def configured():
                 raise InputError(
                     f"the module's config: found {config!r}, expected a mapping, such as {{'scale': 'demo'}}"
                 )
-            raw = configuration.merge(configuration.read_yaml(Path(brought("config/config.yaml"))), config)
+            raw = configuration.merge(read_yaml(Path(brought("config/config.yaml"))), config)
         else:
             raw = dict(config)
             for path in workflow.configfiles:
-                configuration.read_yaml(Path(path))  # Snakemake's own reader takes a key that stands there twice
+                read_yaml(Path(path))  # Snakemake's own reader takes a key that stands there twice
         loaded = configuration.Config(configuration.normalise(raw))
         for run in loaded.runs("appendix", "extended", "own"):
             loaded.spec(run)
