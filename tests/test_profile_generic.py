@@ -131,17 +131,21 @@ def test_a_killed_job_is_sent_again_with_more_memory(finished: Path, tmp_path: P
     project.same_bytes(folder, finished, [MODEL])
 
 
+EPOCHS = 400  # so many that the training outlasts the time that Snakemake takes to cancel it
+
+
 def test_ctrl_c_cancels_the_jobs_and_the_same_command_continues(finished: Path, tmp_path: Path) -> None:
     folder = prepared(tmp_path / "project", finished, "sge")
-    process = generic(folder, "sge", MODEL, epochs=20, MEMVAE_SAVE_SECONDS="0")
+    process = generic(folder, "sge", MODEL, epochs=EPOCHS, MEMVAE_SAVE_SECONDS="0")
     log = folder / f"logs/tiny/train/{RUN}.log"
-    project.wait_until(lambda: log.exists() and "epoch 2/20" in log.read_text(), process)
+    project.wait_until(lambda: log.exists() and f"epoch 2/{EPOCHS}" in log.read_text(), process)
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=120)
+    project.wait_until(lambda: scheduler.jobs(folder)[0]["code"] is not None)
     (job,) = scheduler.jobs(folder)
     assert job["code"] == scheduler.KILLED and not (folder / MODEL).exists()
     project.wait_until(lambda: not is_alive(job["pid"]))
-    process = generic(folder, "sge", MODEL, epochs=20)
+    process = generic(folder, "sge", MODEL, epochs=EPOCHS)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0, printed[-4000:]
     assert "continues after epoch" in log.read_text()
