@@ -90,15 +90,17 @@ def likelihood(view: View) -> Table:
         if records
     ]
     spans = dict.fromkeys(f"{one['data']} K = {one['samples']:,} on {one['images']:,} test images" for one in measured)
+    compared = any(one["paper"] is not None for one in values)
     notes = view.notes(
-        "Nats per image, higher is better. Standard errors are over test images. Difference: ours minus the paper's.",
+        "Nats per image, higher is better. Standard errors are over test images."
+        + (" Difference: ours minus the paper's." if compared else ""),
         "Where log-likelihood and bound L1 are over different test images, the two sections cannot be subtracted.",
         "The standard error of a gain is that of the choice of test images. Training again with another seed changes a "
         "value by 0.1 to 0.3 nats more."
         if gains
         else "",
         f"Data: {view.data()}. Samples: {', '.join(spans)}." if measured else "",
-        "The paper's values: K = 5,000 on all test images.",
+        "The paper's values: K = 5,000 on all test images." if compared else "",
     )
     return Table("likelihood", "Test log-likelihood", [*values, *gains], sections, notes)
 
