@@ -18,8 +18,9 @@ from memvae.model.network import MemVAE
 from memvae.random import keyed
 from memvae.settings.spec import Network
 from memvae.training import loop
+from memvae.training import step as step_module
 from memvae.training.objective import draw_noise
-from memvae.training.step import Step, gradients
+from memvae.training.step import Graphs, Step, gradients
 
 NETWORK = Network(image=(8, 8), hidden=(32, 24), latent=6, slots=(8, 4))
 CPU = torch.device("cpu")
@@ -220,47 +221,82 @@ def test_an_epoch_waits_for_the_device_once(samples):
     assert len(mode.waits) == 2, mode.waits
 
 
-def test_a_captured_step_leaves_no_trace_of_its_warm_up(monkeypatch):
-    """CUDA's graph replaced by one that records the function: the capture's copies and order are ours."""
-    calls = []
+class Recording:
+    """A CUDA graph on the CPU: what is taken while it records is not computed then, but at each replay."""
 
-    class Graph:
+    def __init__(self, *ignored, **options):
+        self.taken: list[int] = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *rest):
+        return None
+
+    def wait_stream(self, other):
+        pass
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("samples, draw, reconstruction", [(1, "shared", 0.1), (3, "second", 0.1), (1, "shared", 0.0)])
+def test_a_gpu_takes_the_same_steps_in_graphs(monkeypatch, samples, draw, reconstruction, precision):
+    """CUDA's graph replaced by one that records; its warm-up must leave no trace, an incomplete graph is one too."""
+    recording: list[Recording] = []
+
+    class Graph(Recording):
         def replay(self):
-            calls.append("replay")
-            bound.copy_(step._plain(*held))
+            own = [parameter.data for parameter, _ in graphs._rounded]  # a real graph has the places it recorded
+            for parameter, view in graphs._rounded:
+                parameter.data = view
+            for n in self.taken:
+                take(n)
+            for (parameter, _), tensor in zip(graphs._rounded, own, strict=True):
+                parameter.data = tensor
 
-    class Recording:
-        def __init__(self, graph=None, **options):
-            pass
+    class Capture(Recording):
+        def __init__(self, graph):
+            self.graph = graph
 
         def __enter__(self):
-            return self
+            recording.append(self.graph)
 
         def __exit__(self, *rest):
-            return None
-
-    class Stream(Recording):
-        def wait_stream(self, other):
-            pass
+            recording.clear()
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", Recording)
-    monkeypatch.setattr(torch.cuda, "stream", Recording)
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    training = replace(TRAINING, precision="float32")
+    monkeypatch.setattr(torch.cuda, "graph", Capture)
+    for name in ("stream", "Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, Recording)
+    monkeypatch.setattr(step_module, "GRAPH", 4)
+    changes = {"samples": samples, "reconstruction_draw": draw, "reconstruction_weight": reconstruction}
+    training = replace(TRAINING, precision=precision, **changes)
+    x = torch.rand(96, NETWORK.pixels, generator=keyed(1, "images")) < 0.3
+    batches = torch.randperm(96, generator=keyed(2, "order"))[:90].view(9, 10)  # 4 + 4 + 1 steps
     plain, step = Step(model(), training), Step(model(), training)
-    x, noise = batch()
-    replay = step._capture([x, noise])
-    cells = dict(zip(replay.__code__.co_freevars, (cell.cell_contents for cell in replay.__closure__), strict=True))
-    bound, held = cells["bound"], cells["held"]
-    for n in range(3):
-        expected = plain(x, noise + n, 1e-3)
-        step.optimiser.advance(1e-3)
-        assert replay(x, noise + n).item() == expected.item()
-    assert calls == ["replay"] * 3
-    for a, b in zip(plain.optimiser.parameters, step.optimiser.parameters, strict=True):
-        assert torch.equal(a, b)
+    graphs = Graphs(step, x, 10)
+    take = graphs.take
+    monkeypatch.setattr(graphs, "take", lambda n: recording[0].taken.append(n) if recording else take(n))
+    assert graphs.length == 4
+    for epoch in range(2):
+        found = graphs.run(x, batches, 1e-2, keyed(epoch, "noise"))
+        generator = keyed(epoch, "noise")
+        each = 2 if draw == "second" else 1
+        expected = 0.0
+        for start in range(0, 9, 4):
+            noise = torch.zeros(min(4, 9 - start), each, samples, 10, 6).normal_(generator=generator)
+            for rows, draws in zip(batches[start : start + 4], noise, strict=True):
+                expected += plain(x[rows], draws[0], 1e-2, *draws[1:]).item()
+        assert found.item() == pytest.approx(expected, rel=1e-5 if precision == "float32" else 1e-2)
+    assert step.optimiser.steps == plain.optimiser.steps == 18
+    for kind in ("parameters", "first", "second"):
+        a, b = getattr(plain.optimiser, kind), getattr(step.optimiser, kind)
+        assert norm([x - y for x, y in zip(a, b, strict=True)]) < (1e-4 if precision == "float32" else 3e-2) * norm(a)
+    assert {parameter.dtype for parameter in step.optimiser.parameters} == {torch.float32}
+    assert bool(graphs._rounded) == (precision == "bf16")
+    first, _ = step.optimiser.moments()
+    assert all(torch.equal(first[name], m) for name, m in zip(step.optimiser.names, step.optimiser.first, strict=True))
+    assert {p.data_ptr() % 256 for p in step.optimiser.parameters} == {graphs.weights.data_ptr() % 256}
+    assert step.model.state_dict().keys() == plain.model.state_dict().keys()
 
 
 @project.needs_compiler

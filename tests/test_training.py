@@ -460,7 +460,7 @@ def test_mean_bound_weighs_every_image_the_same(monkeypatch):
     """Also where the last chunk is shorter than the others."""
     model = loop.MemVAE(NETWORK).initialise(keyed(0, "weights")).use_statistics("collected")
     x = torch.from_numpy(data().test)
-    monkeypatch.setattr(loop, "EVALUATION_ROWS", 7)
+    monkeypatch.setitem(loop.EVALUATION_ROWS, "cpu", 7)
     monkeypatch.setattr(loop, "draw_noise", lambda k, rows, latent, _: torch.zeros(k, rows, latent))
     each = [loop.mean_bound(model, row[None], 1, keyed(0, "test")) for row in x]
     assert loop.mean_bound(model, x, 1, keyed(0, "test")) == pytest.approx(np.mean(each), rel=1e-5)  # float32

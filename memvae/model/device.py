@@ -48,6 +48,7 @@ def set_up() -> torch.device:
     torch.set_flush_denormal(True)  # Adam's fading moments become denormal numbers, which are slow
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums inside a product are float32
     wanted = os.environ.get("MEMVAE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     if wanted not in ("cpu", "cuda"):
         raise InputError(f"MEMVAE_DEVICE: found {wanted!r}, expected cpu or cuda")
@@ -118,7 +119,8 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
-    dynamo.trace_autograd_ops = True  # the gradient inside the compiled step
+    if hasattr(dynamo, "trace_autograd_ops"):  # an older torch has it not, and compiles for a GPU alone
+        dynamo.trace_autograd_ops = True  # the gradient inside the compiled step
     inductor.compile_threads = 1  # its helper processes would take other jobs' cores
     cache_folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or tempfile.gettempdir()
     if re.search(r"\s", cache_folder):  # the linker's words end there
@@ -161,12 +163,15 @@ def compiling_fails(kind: str) -> str:
     Tried, since much can be missing: a compiler, Python's headers, a newer torch. Takes seconds.
     """
 
+    def square(x: torch.Tensor) -> torch.Tensor:
+        return (x * x).sum() + (x.sum() if torch.compiler.is_compiling() else 0)  # slope 3 where really compiled, or 2
+
     def slope(x: torch.Tensor) -> torch.Tensor:
-        slope = torch.autograd.grad((x * x).sum(), x)[0]
-        return slope + 1 if torch.compiler.is_compiling() else slope  # 3 where it was really compiled, else 2
+        return torch.autograd.grad(square(x), x)[0]
 
     try:
-        found = _compiled(slope)(torch.ones(3, device=kind, requires_grad=True))
+        x = torch.ones(3, device=kind, requires_grad=True)
+        found = torch.autograd.grad(_compiled(square)(x), x)[0] if kind == "cuda" else _compiled(slope)(x)
     except Exception as error:  # no compiler, no headers of Python, an older torch: each raises its own
         return SWITCHED_OFF if "no compiled frames" in str(error) else _first_line(error)
     return "" if found[0] == 3 else SWITCHED_OFF

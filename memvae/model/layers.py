@@ -73,7 +73,10 @@ class DenseBatchNorm(nn.Module):
 
 
 def in_chunks(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """function(*inputs) of many rows, some at a time, so that what it computes in between stays in a core's cache."""
+    """function(*inputs) of many rows, some at a time, so that what it computes in between stays in a core's cache.
+    A GPU takes them together."""
+    if inputs[0].is_cuda:
+        return function(*inputs)
     return torch.cat([function(*rows) for rows in zip(*(x.split(CHUNK) for x in inputs), strict=True)])
 
 

@@ -29,9 +29,13 @@ class LasagneAdam:
 
     def advance(self, learning_rate: float) -> None:
         """Counts a step and sets its rate."""
+        self.rate.fill_(self.next_rate(learning_rate))
+
+    def next_rate(self, learning_rate: float) -> float:
+        """Counts a step; returns its rate with Adam's correction of both moments."""
         self.steps += 1
         beta1, beta2 = self.training.beta1, self.training.beta2
-        self.rate.fill_(learning_rate * (1 - beta2**self.steps) ** 0.5 / (1 - beta1**self.steps))
+        return float(learning_rate * (1 - beta2**self.steps) ** 0.5 / (1 - beta1**self.steps))
 
     @torch.no_grad()
     def update(self, gradients: Sequence[Tensor]) -> None:
@@ -61,6 +65,28 @@ class LasagneAdam:
             amsgrad=False,
             maximize=False,
         )
+
+    def move(
+        self,
+        weights: Tensor,
+        low: Tensor,
+        gradient: Tensor,
+        low_gradient: Tensor,
+        first: Tensor,
+        second: Tensor,
+        rate: Tensor,
+    ) -> None:
+        """The same for all parameters as one tensor each: how a GPU takes it. weights, first and second change in
+        place; the gradient is the sum of a float32 and a bf16 one; low becomes the weights in bf16."""
+        beta1, beta2, epsilon = self.training.beta1, self.training.beta2, self.training.epsilon
+        limit = self.training.clip_element
+        g = gradient + low_gradient
+        factor = (self.training.clip_norm / (torch.linalg.vector_norm(g) + 1e-6)).clamp(max=1)
+        g = (g * factor).clamp(-limit, limit)
+        first.lerp_(g, 1 - beta1)
+        second.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        weights.sub_(rate * first / (second.sqrt() + epsilon))
+        low.copy_(weights)
 
     def moments(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """First and second moments by parameter name."""
