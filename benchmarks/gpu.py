@@ -6,10 +6,10 @@ Needs torch, numpy and h5py alone. Parts, in this order:
   float64.
 - steps: ms a training step in CUDA graphs, eager and compiled.
 - likelihood: ms an image of the 5,000-sample likelihood, and how far its values are from the CPU's.
-- train: the given specifications (as `memvae train --spec` takes them), one process each, all at once; where NVIDIA's
-  multi-process service is there, their kernels run side by side. The first are the most important. While one of them
-  would not end in time, the last is stopped, with its state kept; one that would be late even alone is stopped too, and
-  the next goes on in its place.
+- train: the given runs of scale=paper, or specifications as JSON files (then PyYAML is not needed), one process each,
+  all at once; where NVIDIA's multi-process service is there, their kernels run side by side. The first are the most
+  important. While one of them would not end in time, the last is stopped, with its state kept; one that would be late
+  even alone is stopped too, and the next goes on in its place.
 - pack: what came out as one archive in parts of 15 MiB, models first; `--join FOLDER` puts them together.
 """
 
@@ -75,7 +75,7 @@ def main(words: Sequence[str]) -> int:
         prog="python -m benchmarks gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; all without it")
-    parser.add_argument("--specs", type=Path, nargs="+", default=[], help="JSON files, the most important first")
+    parser.add_argument("--runs", nargs="+", default=[], help="names or JSON files, the most important first")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of prepared data sets")
     parser.add_argument("--minutes", type=float, default=10.0, help="for the trainings (default 10)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/gpu"), help="folder of what comes out")
@@ -100,7 +100,9 @@ def main(words: Sequence[str]) -> int:
     if "likelihood" in wanted and not failed:
         report["likelihood"] = evaluate(device, arguments.small)
     if "train" in wanted and not failed:
-        report["train"] = train(arguments.specs, arguments.data, arguments.output, 60 * arguments.minutes)
+        report["train"] = train(
+            [spec_of(word) for word in arguments.runs], arguments.data, arguments.output, 60 * arguments.minutes
+        )
     (arguments.output / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     if "pack" in wanted:
         pack(arguments.output)
@@ -265,13 +267,22 @@ class Job:
         return (self.spec.training.epochs - points[-1][1]) / rate
 
 
-def train(specs: Sequence[Path], data: Path, output: Path, seconds: float) -> dict[str, Any]:
+def spec_of(word: str) -> RunSpec:
+    """A run of scale=paper by its name, or the specification in a JSON file."""
+    if word.endswith(".json"):
+        return RunSpec.from_json(Path(word).read_text(), word)
+    from memvae.settings import config
+
+    return config.load(overrides={"scale": config.PAPER}).spec(word)
+
+
+def train(specs: Sequence[RunSpec], data: Path, output: Path, seconds: float) -> dict[str, Any]:
     """Trains until all are done or the time is over. Returns what each reached, and the card's load."""
     started = time.monotonic()
     environment = {**os.environ, "MEMVAE_SAVE_SECONDS": "60"}
     loads: list[list[float]] = []
     with _side_by_side(output, environment) as service:
-        jobs = [Job(RunSpec.from_json(path.read_text(), str(path)), data, output, environment) for path in specs]
+        jobs = [Job(spec, data, output, environment) for spec in specs]
         for job in jobs:
             job.start()
         changed = 0.0  # when the last of them began or ended: rates are taken since

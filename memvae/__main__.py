@@ -100,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--configfile", type=Path, nargs="+", default=[], help="further YAML files, laid over it in this order"
     )
-    common.add_argument("--scale", help="paper, long, quick, demo or one of your own (default: the configuration's)")
+    common.add_argument(
+        "--scale", help="paper, published, long, quick, demo or one of your own (default: the configuration's)"
+    )
     common.set_defaults(started=time.monotonic())
 
     def stage(
@@ -119,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     stage(commands.download, "file", "spec", "output", dataset="e.g. mnist")
     stage(commands.prepare, "spec", "raw", "output", dataset="e.g. mnist")
     stage(commands.train, "spec", "data", "output", run=f"e.g. {commands.RUN}")
+    stage(commands.published, "spec", "model", "output", run=f"e.g. {commands.RUN}")
     stage(commands.classifier, "settings", "data", "output", dataset="e.g. mnist")
     analyses = f"{', '.join(registry.shipped())}, or one of your own; `memvae slots RUN` is short for it"
     options = ("module", "settings", "plan", "model", "data", "classifier", "output")

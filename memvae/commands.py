@@ -70,6 +70,30 @@ def train(arguments: Arguments) -> None:
     store.write_run_json(output, arguments.started, [data.path], [output], **facts)
 
 
+def published(arguments: Arguments) -> None:
+    """take a published model as that of a run"""
+    spec = _spec(arguments)
+    source = Path(arguments.model or _config(arguments).published_model(spec.run))
+    found = store.read(source, "model").attributes.get("spec")
+    wanted = json.loads(spec.to_json())
+    if found != wanted:
+        raise InputError(
+            f"{source}: found {_first_difference(found, wanted)}; expected a model of this configuration: leave its "
+            "settings as they are shipped, or train at another scale"
+        )
+    output = Path(arguments.output or targets.model_file(_config(arguments), spec.run))
+    store.write_bytes(output, store.read_bytes(source, "a model"))
+    store.write_run_json(output, arguments.started, [source], [output])
+
+
+def _first_difference(found: Any, wanted: Any, where: str = "spec") -> str:
+    """The first key in which two specifications differ, with both values."""
+    if not (isinstance(found, dict) and isinstance(wanted, dict)):
+        return f"{where} {json.dumps(found)} where the configuration has {json.dumps(wanted)}"
+    key = next(key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key))
+    return _first_difference(found.get(key), wanted.get(key), f"{where}.{key}")
+
+
 def classifier(arguments: Arguments) -> None:
     """train the classifier that reads completed images"""
     from memvae.analyses.imputation import classifier as judge

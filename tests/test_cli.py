@@ -16,7 +16,18 @@ from memvae.settings import registry
 from memvae.settings.spec import STAGES as VERSIONS
 
 OWN_FILE = {"prepare", "train", "classifier", "table", "figure", "page", "archive"}  # stages with a version
-WITHOUT = {"download", "analyse", "scorecard", "measurements", "check", "redraw", "trace", "doctor", "cost"}
+WITHOUT = {
+    "download",
+    "published",
+    "analyse",
+    "scorecard",
+    "measurements",
+    "check",
+    "redraw",
+    "trace",
+    "doctor",
+    "cost",
+}
 
 
 @pytest.fixture
@@ -89,7 +100,7 @@ def test_an_unknown_data_set_names_those_there_are(folder: Path) -> None:
 
 
 def test_an_unknown_scale_names_those_there_are(folder: Path) -> None:
-    assert "paper, long, quick, demo" in refused(folder, "train", "mnist-vae-k1-s0", "--scale", "huge")
+    assert "paper, published, long, quick, demo" in refused(folder, "train", "mnist-vae-k1-s0", "--scale", "huge")
 
 
 def test_settings_that_are_no_json_are_refused(folder: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_lone_seed_is_a_list_of_one() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("scale", "papr", ["scale", "'papr'", "paper, long, quick, demo"]),
+        ("scale", "papr", ["scale", "'papr'", "paper, published, long, quick, demo"]),
         ("surprise", 1, ["unknown key 'surprise'", "datasets"]),
         ("seeds", [], ["seeds"]),
         ("seeds", [-1], ["seeds.0", "-1"]),

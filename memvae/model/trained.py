@@ -10,11 +10,10 @@ import torch
 from memvae.errors import InputError
 from memvae.files import store
 from memvae.model.network import MemVAE
+from memvae.settings.config import PUBLISHED
 from memvae.settings.spec import RunSpec
 from memvae.training.loop import Trained
 from memvae.training.state import array
-
-PUBLISHED = Path(__file__).resolve().parents[2] / "models"
 
 
 @dataclass(frozen=True)

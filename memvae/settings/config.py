@@ -22,6 +22,7 @@ from memvae.settings.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path("config/config.yaml")
+PUBLISHED = ROOT / "models"  # trained models that the project brings along
 PAPER = "paper"  # the scale that is the configuration itself, without a change
 MOST_THREADS = 1024
 ROOMS = ("models", "evaluation", "classifiers", "tables", "benchmarks", "report")  # below results/<scale>/
@@ -50,12 +51,13 @@ class Config:
         self.scale: str = raw["scale"]
         self.seeds: list[int] = raw["seeds"]
         overrides = raw["scales"][self.scale]
-        if changed := sorted(set(raw["scales"].get(PAPER, {})) - {"title"}):
+        if changed := sorted(set(raw["scales"].get(PAPER, {"weights": ""})) - {"title", "weights"}):
             raise InputError(
                 f"scales.{PAPER}: found the key {changed[0]!r}, expected only title, for its numbers are the paper's; "
                 "put yours into a scale of another name"
             )
         self.title: str = overrides["title"]
+        self.published: bool = overrides["weights"] == "published"
         self.datasets: dict[str, Any] = raw["datasets"]
         self.models: dict[str, Any] = raw["models"]
         self.groups: dict[str, list[dict[str, Any]]] = raw["runs"]
@@ -75,7 +77,9 @@ class Config:
         }
         self._check_references()
         plans = {name: self._planned(name, block) for name, block in self.ablations.items()}
-        self.plans = {name: found for name, found in plans.items() if found}  # of the ablations made at this scale
+        self.plans = {
+            name: found for name, found in plans.items() if found and not self.published
+        }  # of the ablations made at this scale
         self.apart = registry.of_ablations({name: self.ablations[name]["title"] for name in self.plans})
 
     # ---- paths ----------------------------------------------------------------------------------------------------
@@ -146,6 +150,21 @@ class Config:
             self._specs[run] = self._resolved(run)
         return self._specs[run]
 
+    def published_model(self, run: str) -> Path:
+        """The file of the published model that is this run: `models/<dataset>-<model>.h5`, with `-k<K>` for K above 1.
+
+        Raises InputError where there is none.
+        """
+        name = run.removesuffix("-s0").removesuffix("-k1")
+        path = PUBLISHED / f"{name}.h5"
+        if run.endswith("-s0") and path.exists():
+            return path
+        known = ", ".join(sorted(f"{file.stem}-k1-s0" for file in PUBLISHED.glob("*.h5")))
+        raise InputError(
+            f"{run}: found no published model, expected one of {known or f'the models in {PUBLISHED}'}; another scale "
+            "trains it"
+        )
+
     def export_environment(self, home: Path) -> None:
         """What the workflow's jobs inherit: this environment's python first in PATH, the code of `home` wherever they
         run, and the user's data folder."""
@@ -159,14 +178,23 @@ class Config:
         """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
         if self.scale == PAPER:
             return ""
-        return f"scale={self.scale}: {self.title}; not the paper's schedule"
+        shorter = "" if self.published else "; not the paper's schedule"
+        return f"scale={self.scale}: {self.title}{shorter}"
 
     def _row(self, entry: dict[str, Any], seeds: Sequence[int], model_title: str = "") -> Row:
         here = self.dataset_here(entry["dataset"])
         names = [f"{here}-{entry['model']}-k{entry['k']}-s{seed}" for seed in seeds] if here else []
+        if self.published:
+            names = [name for name in names if self._is_published(name)]
         title = self.datasets[here or entry["dataset"]]["title"]
         model = model_title or self.models[entry["model"]]["title"]
         return Row(entry["dataset"], entry["model"], entry["k"], model, title, tuple(names))
+
+    def _is_published(self, run: str) -> bool:
+        try:
+            return self.published_model(run).exists()
+        except InputError:
+            return False
 
     def _resolved(self, run: str) -> RunSpec:
         match = RUN_NAME.fullmatch(run)

@@ -106,6 +106,9 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
     changed = {k: dataclasses.replace(rule, partial=True) for k, rule in analyses.items() if isinstance(rule, Fields)}
     scale: dict[str, Rule] = {
         "title": Text(note="what tables and figures say of it"),
+        "weights": OneOf(
+            ("trained", "published"), default="trained", note="published: those of models/; the other rows stay empty"
+        ),
         "replace": MapOf(Nothing(NAME), NAME, default=None, note="one data set for another; null: none"),
         "epochs": MapOf(POSITIVE, NAME, default=None, note="passes over the training images, by data set"),
         "training": Fields(

@@ -50,13 +50,22 @@ def tables(config: Config, extended: bool = False) -> dict[str, Registered]:
     return {
         name: analysis
         for analysis in config.registered.values()
+        if _is_made(config, analysis)
         for name in (analysis.declared.extended if extended else analysis.declared.tables)
     }
 
 
 def figures(config: Config) -> dict[str, Registered]:
     """Every figure, and the analysis that it shows."""
-    return {name: analysis for analysis in config.registered.values() for name in analysis.declared.figures}
+    made = [one for one in config.registered.values() if _is_made(config, one)]
+    return {name: analysis for analysis in made for name in analysis.declared.figures}
+
+
+def _is_made(config: Config, analysis: Registered) -> bool:
+    """Whether any of its rows is run at this scale; of networks alone nothing is run."""
+    if analysis.declared.of == "networks":
+        return True
+    return any(row.runs for row in config.analysis_rows(analysis.name) or config.rows("appendix", "own"))
 
 
 def shown(config: Config) -> dict[str, tuple[str, Registered]]:
@@ -275,7 +284,7 @@ def not_run(config: Config) -> dict[str, dict[str, Any]]:
     for row in (*(row for row in config.rows("appendix") if not row.runs), *config.rows("extended")):
         reason = "main text: target extended, judged by check_extended"
         if not row.runs:
-            reason = f"no data at scale {config.scale}"
+            reason = "no published model" if config.published else f"no data at scale {config.scale}"
         name = f"{row.paper_dataset}-{row.model}-k{row.k}"
         left_out[name] = {"reason": reason, "hours": cost.full_training_hours(config.spec(f"{name}-s0"))}
     return left_out

@@ -85,6 +85,8 @@ def check_targets(loaded):
             for name in (part.removesuffix(".h5") for part in parts):
                 if configuration.RUN_NAME.fullmatch(name):
                     loaded.spec(name)
+                    if loaded.published:
+                        loaded.published_model(name)
 
 
 def raw_entry(wildcards):
@@ -129,6 +131,11 @@ def classifier_of(wildcards):
 def run_spec(wildcards):
     """A run's resolved specification, JSON."""
     return CONFIG.spec(wildcards.run).to_json()
+
+
+def published_model(wildcards):
+    """The published model that is this run."""
+    return brought(f"models/{CONFIG.published_model(wildcards.run).name}")
 
 
 def analyses_of(kind):
