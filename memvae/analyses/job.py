@@ -45,7 +45,7 @@ class Job:
         """How the passes of so many rows are computed, with the precision of the settings."""
         network = self.spec.network
         seconds = decoding_seconds(network, decoder_rows) + passing_seconds(network, network_rows)
-        self.asked = computing.mode(self.settings["precision"], self.device, seconds)
+        self.asked = computing.mode(self.settings.get("precision", "float32"), self.device, seconds)
         return self.asked
 
     @property

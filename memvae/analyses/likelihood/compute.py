@@ -88,6 +88,26 @@ def log_likelihood(
     return list(values)
 
 
+@torch.no_grad()
+def log_weights(model: MemVAE, x: Tensor, samples: int, key: Key, mode: computing.Mode = computing.PLAIN) -> np.ndarray:
+    """log p(x, z_k) - log q(z_k | x) for the draws of `log_likelihood`: float64 [N, K], products in float32.
+
+    x: [N, D]; key, mode: as there.
+    """
+    weights = computing.compiled(_log_weights) if mode.compiled else _log_weights
+    values = np.empty((len(x), samples))
+    progress = Progress(f"{key[-1]}, image", len(x))
+    for image in range(len(x)):
+        posterior = model.encode(x[image : image + 1])
+        q, done = (posterior.mean, posterior.log_variance), 0
+        for noise in _chunks([samples], key, range(image, image + 1), posterior.mean):
+            log_w = weights(model, "float32", x[image : image + 1], *q, noise, 0)
+            values[image, done : done + len(noise)] = log_w[:, 0].cpu().numpy()
+            done += len(noise)
+        progress.step()
+    return values
+
+
 class _LogSum:
     """log of a growing sum of weights per image; the largest weights are kept apart, with their draws."""
 

@@ -1,0 +1,118 @@
+"""How far the estimate of the log-likelihood is from that with the most samples, against K."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from memvae.report import statistics, style
+from memvae.report.canvas import Canvas
+from memvae.report.claims import Part
+from memvae.report.layout import RunFile
+from memvae.report.paper import run_key
+from memvae.report.statistics import Measured
+from memvae.report.table import NOT_RUN, Column, Section, Table
+from memvae.report.view import View, record_of
+
+PAGE = Part(
+    "Log-likelihood against K",
+    "L_K is a lower bound in expectation, and rises with K. What the last steps still add says how much is missing.",
+)
+COLUMNS = (
+    Column("data", "data"),
+    Column("model", "model"),
+    Column("k", "K"),
+    Column("log_likelihood", "log-likelihood"),
+    Column("standard_error", "standard error"),
+    Column("missing", "below the largest K", 3),
+    Column("missing_standard_error", "its standard error", 3),
+    Column("sd_of_estimate", "sd of one estimate", 3),
+)
+
+
+def measure(view: View) -> Iterator[Measured]:
+    """L_K for every K, how far it is below that of the largest K, and the noise of one estimate; nats per image."""
+    for row, found in view.made:
+        for setting in ("samples", "images", "more_samples"):
+            statistics.same_setting(found, setting)
+        for place, k in enumerate(_counts(found[0])):
+            condition = f"K = {k}"
+            yield statistics.per_image(row, found, "log_likelihood", "nats", _of("log_likelihood", place), condition)
+            yield statistics.per_image(row, found, "missing", "nats", _missing(place), condition)
+            yield statistics.per_image(row, found, "sd_of_estimate", "nats", _of("sd_of_estimate", place), condition)
+
+
+def table(view: View) -> Table:
+    """The table `likelihood_by_k`: a row per model and K."""
+    records: list[dict[str, Any]] = []
+    for row, found in view.rows:
+        if not found:
+            records.append({**record_of(row, run_key), "log_likelihood": NOT_RUN, **view.facts(row, found)})
+        for k in _counts(found[0]) if found else []:
+            condition = f"K = {k}"
+            record: dict[str, Any] = {
+                **record_of(row, run_key),
+                "k": k,
+                "images": found[0].array("log_likelihood").shape[0],
+            }
+            for name in ("log_likelihood", "missing", "sd_of_estimate"):
+                one = view.number(row, name, condition)
+                error = "standard_error" if name == "log_likelihood" else f"{name}_standard_error"
+                record |= {name: one.mean if one else None, error: one.error if one else None}
+            records.append(record | view.facts(row, found, k))
+    notes = view.notes(
+        "Means over test images, nats. L_K of smaller K are means over all groups of K among the samples of the "
+        "largest; sd: of a single estimate of an image.",
+        f"Data: {view.data()}." if view.done else "",
+    )
+    return Table(
+        "likelihood_by_k", "Log-likelihood against K", records, [Section("", COLUMNS, records, long=True)], notes
+    )
+
+
+def figure(view: View) -> Figure:
+    """One panel per data set: what is missing to the L_K of the largest K, against K, both on logarithmic axes."""
+    panels = list(dict.fromkeys(row.dataset for row, _ in view.made))
+    models = list(dict.fromkeys(row.model for row, _ in view.made))
+    page = style.PAGE if len(panels) > 1 else style.COLUMN
+    left, right, between, foot, head, height = 0.52, 0.08, 0.5, 0.36, 0.2, 1.9  # inches
+    width = (page - left - right - between * (len(panels) - 1)) / len(panels)
+    said = "the bound L_K, with standard errors over images, paired"
+    canvas = Canvas(page, foot + height + head, view.figure_note(view.done, said))
+    for place, title in enumerate(panels):
+        axes = canvas.axes(left + place * (width + between), foot, width, height)
+        for row, found in view.made:
+            if row.dataset != title:
+                continue
+            points = [(k, view.number(row, "missing", f"K = {k}")) for k in _counts(found[0])[:-1]]
+            shown = [(k, one.mean, one.error or 0.0) for k, one in points if one and one.mean > 0]
+            if not shown:
+                continue
+            k, missing, error = (np.array(values) for values in zip(*shown, strict=True))
+            below = np.minimum(error, 0.9 * missing)  # a bar that reaches 0 has no end on a logarithmic axis
+            colour = models.index(row.model) % len(style.COLOURS)
+            look: Any = {"color": style.COLOURS[colour], "marker": style.MARKERS[colour % len(style.MARKERS)]}
+            axes.errorbar(k, missing, (below, error), label=style.text(row.title), elinewidth=0.6, **look)
+        largest = max(_counts(found[0])[-1] for row, found in view.made if row.dataset == title)
+        axes.set(title=style.text(title), xlabel="K", xscale="log", yscale="log")
+        axes.set_ylabel(f"nats below K = {largest:,}")
+        axes.legend(frameon=False, loc="lower left")
+        axes.grid(alpha=0.25, linewidth=0.4)
+    return canvas.figure
+
+
+def _counts(file: RunFile) -> list[int]:
+    return [int(k) for k in file.array("k")]
+
+
+def _of(array: str, place: int) -> statistics.Values:
+    return lambda file: file.array(array)[:, place]
+
+
+def _missing(place: int) -> statistics.Values:
+    return lambda file: file.array("log_likelihood")[:, -1] - file.array("log_likelihood")[:, place]
+
+
+TABLES = {"likelihood_by_k": table}
+FIGURES = {"convergence": figure}
