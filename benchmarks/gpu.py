@@ -25,8 +25,10 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -135,27 +137,26 @@ def agree(device: torch.device, small: bool) -> list[dict[str, Any]]:
 def steps(device: torch.device, small: bool) -> list[dict[str, Any]]:
     """A row per model, K and way of computing: milliseconds a step, the median of seven epochs of 100 steps."""
     rows = []
-    for name, network in _networks(small).items():
-        for samples in (1, 5):
-            for compiled in (False, True):
-                if compiled and (small or name != "mem_vae" or computing.compiling_fails(device.type)):
-                    continue
-                training = replace(TRAINING, samples=samples, precision="bf16")
-                step = Step(MemVAE(network).initialise(keyed(0, "weights")).to(device), training, compiled)
-                x = torch.rand(10_000, network.pixels, generator=keyed(1, "images")).to(device) < 0.3
-                batches = torch.arange(10_000, device=device).view(100, 100)[: 2 if small else 100]
-                generator = keyed(2, "noise", device=device)
-                started = time.monotonic()
-                step.many(x, batches, 1e-3, generator).item()
-                first, times = time.monotonic() - started, []
-                for _ in range(7):
-                    started = time.monotonic()
-                    step.many(x, batches, 1e-3, generator).item()
-                    times.append((time.monotonic() - started) / len(batches) * 1e3)
-                row = {"model": name, "k": samples, "compiled": compiled, "ms_a_step": sorted(times)[3]}
-                row |= {"ms_fastest": min(times), "ms_slowest": max(times), "s_first_epoch": first}
-                rows.append(row)
-                _say(row)
+    compiles = _compiles(device, small)
+    for (name, network), samples, compiled in product(_networks(small).items(), (1, 5), (False, True)):
+        if compiled and not (compiles and name == "mem_vae"):
+            continue
+        training = replace(TRAINING, samples=samples, precision="bf16")
+        step = Step(MemVAE(network).initialise(keyed(0, "weights")).to(device), training, compiled)
+        x = torch.rand(10_000, network.pixels, generator=keyed(1, "images")).to(device) < 0.3
+        batches = torch.arange(10_000, device=device).view(100, 100)[: 2 if small else 100]
+        generator = keyed(2, "noise", device=device)
+        times = []
+        for _ in range(8):
+            started = time.monotonic()
+            step.many(x, batches, 1e-3, generator).item()
+            times.append(time.monotonic() - started)
+        first, *each = times
+        each = sorted(seconds / len(batches) * 1e3 for seconds in each)
+        row = {"model": name, "k": samples, "compiled": compiled, "ms_a_step": each[3]}
+        row |= {"ms_fastest": each[0], "ms_slowest": each[-1], "s_first_epoch": first}
+        rows.append(row)
+        _say(row)
     return rows
 
 
@@ -163,13 +164,14 @@ def evaluate(device: torch.device, small: bool) -> list[dict[str, Any]]:
     """A row per model, precision and way of computing: L_K of images in ms each, against three of them on the CPU."""
     rows = []
     samples, images = (50, 4) if small else (5000, 200)
+    compiles = _compiles(device, small)
     for name, network in _networks(small).items():
         model = MemVAE(network).initialise(keyed(0, "weights")).requires_grad_(False).use_statistics("collected")
         x = (torch.rand(images, network.pixels, generator=keyed(1, "images")) < 0.3).float()
         exact = log_likelihood(model, x[:3], [samples], (0, "benchmark"))[0]
         there = _copy(model).requires_grad_(False).use_statistics("collected").to(device)
         for precision, compiled in (("float32", False), ("bf16", False), ("bf16", True)):
-            if compiled and (small or computing.compiling_fails(device.type)):
+            if compiled and not compiles:
                 continue
             mode = computing.Mode(precision, compiled)
             log_likelihood(there, x[:3].to(device), [samples], (0, "benchmark"), mode)
@@ -181,6 +183,10 @@ def evaluate(device: torch.device, small: bool) -> list[dict[str, Any]]:
             rows.append(row)
             _say(row)
     return rows
+
+
+def _compiles(device: torch.device, small: bool) -> bool:
+    return not small and not computing.compiling_fails(device.type)
 
 
 def _networks(small: bool) -> dict[str, Network]:
@@ -321,37 +327,30 @@ def train(specs: Sequence[RunSpec], data: Path, output: Path, seconds: float) ->
     return {"multi_process_service": service, "seconds": time.monotonic() - started, "runs": rows, "loads": loads}
 
 
-class _side_by_side:
+@contextmanager
+def _side_by_side(output: Path, environment: dict[str, str]) -> Iterator[str]:
     """NVIDIA's multi-process service of its own, for as long as the trainings run: kernels of several processes at a
-    time. Without it the card gives each process turns."""
-
-    def __init__(self, output: Path, environment: dict[str, str]):
-        self.control, self.environment = shutil.which("nvidia-cuda-mps-control"), environment
-        self.folders = {
-            f"CUDA_MPS_{kind}_DIRECTORY": str((output / f"mps-{kind.lower()}").resolve()) for kind in ("PIPE", "LOG")
-        }
-
-    def __enter__(self) -> str:
-        if not self.control or not torch.cuda.is_available():
-            return "not there"
-        for folder in self.folders.values():
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        self.environment |= self.folders
-        done = subprocess.run([self.control, "-d"], env=self.environment, capture_output=True, text=True, timeout=20)
+    time. Without it the card gives each process turns. environment: of the trainings, which then find it."""
+    control = shutil.which("nvidia-cuda-mps-control") if torch.cuda.is_available() else None
+    if not control:
+        yield "not there"
+        return
+    folders = {
+        f"CUDA_MPS_{kind}_DIRECTORY": str((output / f"mps-{kind.lower()}").resolve()) for kind in ("PIPE", "LOG")
+    }
+    for folder in folders.values():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    own = environment | folders
+    done = subprocess.run([control, "-d"], env=own, capture_output=True, text=True, timeout=20)
+    try:
         probe = "import torch; torch.ones(3, device='cuda').sum().item()"
-        works = (
-            not done.returncode and not subprocess.run([sys.executable, "-c", probe], env=self.environment).returncode
-        )
-        if not works:
-            self.__exit__()
-            for name in self.folders:
-                del self.environment[name]
+        works = not done.returncode and not subprocess.run([sys.executable, "-c", probe], env=own).returncode
+        if works:
+            environment |= folders
         _say({"multi_process_service": works, "said": (done.stdout + done.stderr).strip()[:300]})
-        return "used" if works else "does not work here"
-
-    def __exit__(self, *rest: object) -> None:
-        if self.control and torch.cuda.is_available():
-            subprocess.run([self.control], input=b"quit\n", env=self.environment, capture_output=True, timeout=30)
+        yield "used" if works else "does not work here"
+    finally:
+        subprocess.run([control], input=b"quit\n", env=own, capture_output=True, timeout=30)
 
 
 def _load() -> list[float]:

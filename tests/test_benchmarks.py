@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -207,3 +208,25 @@ def test_time_left_follows_from_the_rate_since_the_last_change(rate, tmp_path):
     job = gpu.Job(config.load().spec("mnist-vae-k1-s0"), tmp_path, tmp_path, {}, seen=seen)
     assert job.left(50.0) is None  # too short a while
     assert job.left(10.0) == pytest.approx((3000 - 60 * rate) / rate)
+
+
+@pytest.mark.parametrize("model", gpu.MODELS)
+def test_the_benchmark_of_a_gpu_has_the_papers_models(model):
+    """Written out there, since the machine with the card may have no PyYAML."""
+    spec = config.load().spec(f"mnist-{model}-k1-s0")
+    assert gpu._networks(small=False)[model] == spec.network
+    assert replace(gpu.TRAINING, precision=spec.training.precision) == spec.training
+
+
+def test_a_multi_process_service_that_does_not_work_is_ended_and_not_used(monkeypatch, tmp_path):
+    control = tmp_path / "nvidia-cuda-mps-control"
+    control.write_text('#!/bin/sh\necho "$1 $CUDA_MPS_PIPE_DIRECTORY" >> "$0.log"\ntest -n "$1" || cat >> "$0.log"\n')
+    control.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    environment = project.environment(CUDA_VISIBLE_DEVICES="", PATH=os.environ["PATH"])
+    before = dict(environment)
+    with gpu._side_by_side(tmp_path / "out", environment) as service:
+        assert service == "does not work here" and environment == before
+    pipe = tmp_path / "out/mps-pipe"
+    assert (tmp_path / "nvidia-cuda-mps-control.log").read_text() == f"-d {pipe}\n {pipe}\nquit\n"

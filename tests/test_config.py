@@ -97,6 +97,7 @@ def test_a_lone_seed_is_a_list_of_one() -> None:
         ("scales.demo.batch", 3, ["scales.demo", "'batch'"]),
         ("runs.appendix", [{"dataset": "minst", "model": "vae", "k": 1}], ["runs.appendix[0].dataset", "'minst'"]),
         ("scales.paper.epochs", {"mnist": 3}, ["scales.paper", "'epochs'", "title"]),
+        ("scales.paper.weights", "published", ["scales.paper", "'weights'", "title"]),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_what_is_allowed(path: str, value: Any, words: list[str]) -> None:

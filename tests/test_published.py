@@ -1,6 +1,6 @@
-"""`scale=published`: the models of models/ in the place of trainings."""
+"""`scale=published` takes the models of models/ where other scales train."""
 
-import json
+import re
 import shutil
 
 import pandas as pd
@@ -86,21 +86,4 @@ def test_tables_come_from_a_published_model_and_trace_ends_in_it(tmp_path):
     assert abs(float(row.log_likelihood) + 30.37) < 4 * float(row.standard_error)  # the card's, of 10,000 images
     traced = project.memvae(folder, "trace", table, "--json")
     assert traced.returncode == 0, traced.stderr
-    assert any(path.endswith("models/ocr_letters-vae.h5") and "results" not in path for path in _paths(traced.stdout))
-
-
-def _paths(text: str) -> set[str]:
-    found = set()
-
-    def walk(value):
-        if isinstance(value, dict):
-            for item in value.values():
-                walk(item)
-        elif isinstance(value, list):
-            for item in value:
-                walk(item)
-        elif isinstance(value, str):
-            found.add(value)
-
-    walk(json.loads(text))
-    return found
+    assert re.search(r'"(?!results/)[^"]*models/ocr_letters-vae\.h5"', traced.stdout)

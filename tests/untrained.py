@@ -3,34 +3,15 @@
 import reference
 import torch
 
+from benchmarks.gpu import TRAINING as MNIST  # noqa: F401 (taken from here)
 from memvae.model.layers import Normalise
 from memvae.model.network import MemVAE
 from memvae.random import keyed
-from memvae.settings.spec import Network, Training
+from memvae.settings.spec import Network
 
 LATENT, PIXELS = 3, 12
 VARIANTS = list(reference.NETWORKS)
 WITH_MEMORY = [name for name in VARIANTS if any(reference.NETWORKS[name]["slots"])]
-
-MNIST = Training(
-    samples=1,
-    epochs=3000,
-    full_epochs=3000,
-    constant_epochs=1000,
-    batch_size=100,
-    binarise="each_epoch",
-    learning_rate=1e-3,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-4,
-    decay=0.998,
-    clip_norm=5.0,
-    clip_element=1.0,
-    reconstruction_weight=0.1,
-    reconstruction_draw="shared",
-    curve_every=10,
-    precision="float32",
-)
 
 
 def random_model(name: str) -> MemVAE:

@@ -51,13 +51,13 @@ class Config:
         self.scale: str = raw["scale"]
         self.seeds: list[int] = raw["seeds"]
         overrides = raw["scales"][self.scale]
-        if changed := sorted(set(raw["scales"].get(PAPER, {"weights": ""})) - {"title", "weights"}):
+        if changed := sorted(set(raw["scales"].get(PAPER, {})) - {"title"}):
             raise InputError(
                 f"scales.{PAPER}: found the key {changed[0]!r}, expected only title, for its numbers are the paper's; "
                 "put yours into a scale of another name"
             )
         self.title: str = overrides["title"]
-        self.published: bool = overrides["weights"] == "published"
+        self.published: bool = overrides.get("weights") == "published"
         self.datasets: dict[str, Any] = raw["datasets"]
         self.models: dict[str, Any] = raw["models"]
         self.groups: dict[str, list[dict[str, Any]]] = raw["runs"]
@@ -77,9 +77,8 @@ class Config:
         }
         self._check_references()
         plans = {name: self._planned(name, block) for name, block in self.ablations.items()}
-        self.plans = {
-            name: found for name, found in plans.items() if found and not self.published
-        }  # of the ablations made at this scale
+        # of the ablations made at this scale: their models are never published
+        self.plans = {name: found for name, found in plans.items() if found and not self.published}
         self.apart = registry.of_ablations({name: self.ablations[name]["title"] for name in self.plans})
 
     # ---- paths ----------------------------------------------------------------------------------------------------
@@ -155,9 +154,7 @@ class Config:
 
         Raises InputError where there is none.
         """
-        name = run.removesuffix("-s0").removesuffix("-k1")
-        path = PUBLISHED / f"{name}.h5"
-        if run.endswith("-s0") and path.exists():
+        if path := self._published(run):
             return path
         known = ", ".join(sorted(f"{file.stem}-k1-s0" for file in PUBLISHED.glob("*.h5")))
         raise InputError(
@@ -185,16 +182,15 @@ class Config:
         here = self.dataset_here(entry["dataset"])
         names = [f"{here}-{entry['model']}-k{entry['k']}-s{seed}" for seed in seeds] if here else []
         if self.published:
-            names = [name for name in names if self._is_published(name)]
+            names = [name for name in names if self._published(name)]
         title = self.datasets[here or entry["dataset"]]["title"]
         model = model_title or self.models[entry["model"]]["title"]
         return Row(entry["dataset"], entry["model"], entry["k"], model, title, tuple(names))
 
-    def _is_published(self, run: str) -> bool:
-        try:
-            return self.published_model(run).exists()
-        except InputError:
-            return False
+    @staticmethod
+    def _published(run: str) -> Path | None:
+        path = PUBLISHED / f"{run.removesuffix('-s0').removesuffix('-k1')}.h5"
+        return path if run.endswith("-s0") and path.exists() else None
 
     def _resolved(self, run: str) -> RunSpec:
         match = RUN_NAME.fullmatch(run)

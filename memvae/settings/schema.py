@@ -107,7 +107,7 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
     scale: dict[str, Rule] = {
         "title": Text(note="what tables and figures say of it"),
         "weights": OneOf(
-            ("trained", "published"), default="trained", note="published: those of models/; the other rows stay empty"
+            ("trained", "published"), default=None, note="published: those of models/; the other rows stay empty"
         ),
         "replace": MapOf(Nothing(NAME), NAME, default=None, note="one data set for another; null: none"),
         "epochs": MapOf(POSITIVE, NAME, default=None, note="passes over the training images, by data set"),

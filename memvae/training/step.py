@@ -1,6 +1,7 @@
 """Training steps: one by one on a CPU, eager or compiled, many as one graph on a GPU. The same function in all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
 
@@ -16,6 +17,7 @@ from memvae.training.optimiser import LasagneAdam
 
 WARM_UP = 3  # steps before a capture: libraries allocate their workspaces in them
 GRAPH = 100  # steps of a graph: one launch in place of some ten thousand
+ALIGNED = 64  # numbers: every parameter starts at a multiple of 256 bytes, as torch places a tensor of its own
 DRAWS = 2**24  # numbers of noise of a graph at most: 64 MiB, so that a graph of K = 50 has fewer steps
 
 
@@ -103,7 +105,7 @@ class Graphs:
         self.rates = torch.zeros(self.length, 4, device=x.device)  # 16 bytes apart: aligned, as compiled code expects
         self.total = torch.zeros((), dtype=torch.float64, device=x.device)
         optimiser = step.optimiser
-        size = sum(-(-parameter.numel() // ALIGNED) * ALIGNED for parameter in optimiser.parameters)
+        size = sum(map(_place, optimiser.parameters))
         self.weights, self.first, self.second, self.gradient = (torch.zeros(size, device=x.device) for _ in range(4))
         self.low, self.low_gradient = (torch.zeros(size, device=x.device, dtype=torch.bfloat16) for _ in range(2))
         for flat, tensors in ((self.first, optimiser.first), (self.second, optimiser.second)):
@@ -111,15 +113,15 @@ class Graphs:
                 tensors[n] = view.copy_(tensors[n])
         for view, parameter in zip(_views(self.weights, optimiser.parameters), optimiser.parameters, strict=True):
             parameter.data = view.copy_(parameter.data)
-        rounded = _rounded(step.model) if training.precision == "bf16" else []
-        low, high = _views(self.low, optimiser.parameters), _views(self.low_gradient, optimiser.parameters)
-        self._rounded = [(p, view) for p, view in zip(optimiser.parameters, low, strict=True) if _among(p, rounded)]
-        self._gradients = [
-            at if _among(parameter, rounded) else place
-            for parameter, at, place in zip(
-                optimiser.parameters, high, _views(self.gradient, optimiser.parameters), strict=True
-            )
-        ]
+        rounded = {id(parameter) for parameter in _rounded(step.model)} if training.precision == "bf16" else set()
+        flats = (self.low, self.gradient, self.low_gradient)
+        views = zip(*(_views(flat, optimiser.parameters) for flat in flats), strict=True)
+        self._rounded: list[tuple[Tensor, Tensor]] = []  # parameters and their bf16 copies
+        self._gradients: list[Tensor] = []
+        for parameter, (low, gradient, low_gradient) in zip(optimiser.parameters, views, strict=True):
+            if id(parameter) in rounded:
+                self._rounded.append((parameter, low))
+            self._gradients.append(low_gradient if id(parameter) in rounded else gradient)
         wrap: Callable[..., Callable[..., Any]] = compute.compiled if step.compiled else lambda function: function
         self._loss = wrap(lambda x, *noise: loss_of(step.model, training, x, *noise))
         self._move = wrap(optimiser.move)
@@ -159,27 +161,31 @@ class Graphs:
         """`count` steps as a CUDA graph. The warm-up leaves no trace."""
         changed = [self.weights, self.low, self.first, self.second, self.total]
         before = [tensor.clone() for tensor in changed]
-        own = [parameter.data for parameter, _ in self._rounded]
-        for parameter, view in self._rounded:
-            parameter.data = view
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                self.take(0)
-        torch.cuda.current_stream().wait_stream(side)
-        for tensor, value in zip(changed, before, strict=True):
-            tensor.copy_(value)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for n in range(count):
-                self.take(n)
-        for (parameter, _), view in zip(self._rounded, own, strict=True):
-            parameter.data = view
+        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        with self.reading_copies():
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UP):
+                    self.take(0)
+            torch.cuda.current_stream().wait_stream(side)
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+            with torch.cuda.graph(graph):
+                for n in range(count):
+                    self.take(n)
         return graph.replay
 
-
-ALIGNED = 64  # numbers: every parameter starts at a multiple of 256 bytes, as torch places a tensor of its own
+    @contextmanager
+    def reading_copies(self) -> Iterator[None]:
+        """Within it the model computes with the bf16 copies of its weights."""
+        own = [parameter.data for parameter, _ in self._rounded]
+        for parameter, low in self._rounded:
+            parameter.data = low
+        try:
+            yield
+        finally:
+            for (parameter, _), data in zip(self._rounded, own, strict=True):
+                parameter.data = data
 
 
 def _rounded(model: MemVAE) -> list[Tensor]:
@@ -193,11 +199,12 @@ def _rounded(model: MemVAE) -> list[Tensor]:
     ]
 
 
-def _among(tensor: Tensor, tensors: Sequence[Tensor]) -> bool:
-    return any(tensor is other for other in tensors)
+def _place(tensor: Tensor) -> int:
+    """Numbers that a tensor takes up, with what aligns the next."""
+    return -(-tensor.numel() // ALIGNED) * ALIGNED
 
 
 def _views(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """A view of each tensor's shape, one after the other in `flat`, each aligned."""
-    starts = accumulate((-(-tensor.numel() // ALIGNED) * ALIGNED for tensor in like), initial=0)
+    starts = accumulate(map(_place, like), initial=0)
     return [flat[at : at + tensor.numel()].view(tensor.shape) for at, tensor in zip(starts, like, strict=False)]
