@@ -220,7 +220,8 @@ def plan(raw: Any) -> None:
         assert RunSpec.from_json(spec.to_json()) == spec
     for entry in targets.drawn(config):
         json.dumps(entry, allow_nan=False)
-    for target in (*targets.shown(config), *targets.SCORECARDS, "page", "archive", "parameters"):
+    of_networks = [name for name, one in config.registered.items() if one.declared.of == "networks"]
+    for target in (*targets.shown(config), *targets.SCORECARDS, "page", "archive", *of_networks):
         targets.plan_file(config, target)
     for name in (*config.registered, "classifier"):
         for data in config.datasets:
