@@ -16,7 +16,7 @@ for name in ("MEMVAE_THREADS", "MEMVAE_COMPILE", "MEMVAE_DEVICE"):  # a test tha
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the whole tiny DAG has run once; for tests of the group `project.on_the_tiny_dag`."""
+    """A project in which the whole tiny DAG has run once in this process; a test leaves its files as they are."""
     made = project.make(tmp_path_factory.mktemp("finished"))
     result = project.tiny(made)
     assert result.returncode == 0, result.stderr[-4000:]

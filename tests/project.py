@@ -14,7 +14,6 @@ from memvae.settings import config as configuration
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = configuration.load(ROOT / "config/config.yaml", extra=[ROOT / "tests/tiny.yaml"])
-on_the_tiny_dag = pytest.mark.xdist_group("workflow")  # one worker, so that the tiny DAG runs once
 needs_compiler = pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs g++")
 PARTS = ("Snakefile", "config", "environment.yml", "memvae", "profiles", "workflow")
 

@@ -101,7 +101,6 @@ def test_the_same_files_give_the_same_bytes(archive: Path) -> None:
     assert Path("again.zip").read_bytes() == archive.read_bytes()
 
 
-@project.on_the_tiny_dag
 def test_the_workflows_bytes_come_out_without_torch_snakemake_or_scipy(finished: Path, tmp_path: Path) -> None:
     assert project.tiny(finished, "results/tiny/archive.zip").returncode == 0
     command = [sys.executable, "-c", REFUSING, "redraw", "results/tiny/archive.zip", "--output", str(tmp_path / "out")]

@@ -16,7 +16,6 @@ import yaml
 from memvae.settings import config as configuration
 from memvae.settings import readme, targets
 
-pytestmark = project.on_the_tiny_dag
 TINY = yaml.safe_load((project.ROOT / "tests/tiny.yaml").read_text())
 CODE = "0.0.0.clone"  # the version of the clone's code; another one is installed
 FIG7, TABLE4 = "figures/tiny/fig7.png", "results/tiny/tables/table4.csv"

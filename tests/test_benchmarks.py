@@ -68,8 +68,7 @@ def test_pythae_agrees_with_the_bound_of_analytic_kl():
 
 @pytest.mark.slow
 @project.needs_compiler
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(("run", "precision"), [*((run, "bf16") for run in RUNS), (RUNS[-1], "float32")])
 def test_compiled_steps_agree_with_float64(run, precision):
     problem = make(run)
     check(problem, Ours(problem, precision, compiled=True))
@@ -161,6 +160,7 @@ def borrowed(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("borrowed")
 def test_the_benchmark_of_a_gpu_checks_times_trains_and_packs(borrowed):
     report = json.loads((borrowed / "out/report.json").read_text())
     assert report["device"] == "cpu" and report["small"]
@@ -179,6 +179,7 @@ def test_the_benchmark_of_a_gpu_checks_times_trains_and_packs(borrowed):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("borrowed")
 def test_a_missing_or_damaged_part_is_refused(borrowed, tmp_path):
     part = borrowed / "out/gpu.tar.00"
     for content in (part.read_bytes()[:-1], None):

@@ -97,7 +97,6 @@ def test_which_trainings_are_compiled_is_fixed_by_their_specification() -> None:
             assert (training_seconds(config.spec(run), images) >= PAYS_BACK) == compiled, run
 
 
-@project.on_the_tiny_dag
 def test_the_command_plans_without_running(finished: Path) -> None:
     options = ("--configfile", str(project.ROOT / "tests/tiny.yaml"))
     result = project.memvae(finished, "cost", "results/tiny/tables/likelihood_extended.csv", *options)

@@ -30,7 +30,6 @@ from memvae.settings.config import Config
 from memvae.settings.spec import RunSpec
 from memvae.training import loop
 
-pytestmark = project.on_the_tiny_dag
 CPU = torch.device("cpu")
 RUN = "digits-mem_vae-k1-s0"
 RAW: dict[str, Any] = yaml.safe_load((project.ROOT / "config/config.yaml").read_text())

@@ -15,7 +15,6 @@ import project
 import pytest
 import yaml
 
-pytestmark = project.on_the_tiny_dag
 RUN = "digits-vis_mem_vae-k1-s0"
 MODEL, TARGET = f"results/tiny/models/{RUN}.h5", "results/tiny/tables/slots.csv"
 QUICK = ("--seconds-between-status-checks", "1", "--latency-wait", "20")

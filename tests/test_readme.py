@@ -95,7 +95,8 @@ def test_the_list_of_targets_has_all_of_the_workflow() -> None:
 
 @pytest.mark.slow
 def test_the_commands_at_demo_run(tmp_path: Path) -> None:
-    """Those of the README, and of the first section of docs/running.md; then the example in Python."""
+    """Those of the README, and of the first section of docs/running.md: they make every table and figure; then the
+    example in Python."""
     folder = project.make(tmp_path / "project")
     first = RUNNING.split("\n## ")[1]
     for program, words in [*commands(README), *commands(first)]:
@@ -104,5 +105,8 @@ def test_the_commands_at_demo_run(tmp_path: Path) -> None:
             assert result.returncode == 0, f"{words}: {result.stdout[-1000:]}{result.stderr[-3000:]}"
     for path in ("figures/demo/fig7.png", "docs/results-demo.md", "report.html", "redrawn/figures/fig7.pdf"):
         assert (folder / path).exists(), path
+    demo = config.load(project.ROOT / "config/config.yaml", {"scale": "demo"})
+    for path in targets.all_files(demo):
+        assert (folder / path).stat().st_size > 100, path
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert project.run(folder, "python", "-c", example).returncode == 0

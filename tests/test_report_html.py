@@ -24,7 +24,7 @@ DRAWN = """[...document.querySelectorAll('canvas')].some(canvas => new Set(new U
 FIGURES = {name: targets.title(project.TINY, name) for name in targets.figures(project.TINY)}
 TABLES = {name: targets.title(project.TINY, name) for name in targets.tables(project.TINY)}
 
-pytestmark = project.on_the_tiny_dag
+pytestmark = pytest.mark.xdist_group("report")  # one worker, so that it is made once
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from memvae.settings import targets
 
-pytestmark = [project.on_the_tiny_dag, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 ARCHIVE = "results/tiny/archive.zip"
 RUN = "digits-mem_vae-k1-s0"
 # What may differ between two identical runs: seconds, clock, host, and paths in Snakemake's commands.

@@ -18,7 +18,7 @@ from memvae.settings import targets
 
 pytestmark = [
     pytest.mark.slow,
-    project.on_the_tiny_dag,
+    pytest.mark.xdist_group("slurm"),  # one worker, so that there is one cluster
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
 RUN, OTHER = "digits-mem_vae-k1-s0", "digits-vae-k1-s0"

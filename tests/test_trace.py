@@ -12,7 +12,6 @@ from memvae.errors import InputError
 from memvae.files import store
 from memvae.operations import trace as lineage
 
-pytestmark = project.on_the_tiny_dag
 RUN = "digits-mem_vae-k1-s0"
 DATA, MODEL = "data/digits.h5", f"results/tiny/models/{RUN}.h5"
 LIKELIHOOD, IMPUTATION = (f"results/tiny/evaluation/{RUN}/{name}.h5" for name in ("likelihood", "imputation"))

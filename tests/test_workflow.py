@@ -17,7 +17,6 @@ import pytest
 from memvae.settings import config as configuration
 from memvae.settings import targets
 
-pytestmark = project.on_the_tiny_dag
 PAPER = configuration.load(project.ROOT / "config/config.yaml")
 
 
@@ -260,16 +259,6 @@ def test_a_killed_training_continues_when_the_workflow_is_started_again(finished
     assert result.returncode == 0, result.stderr[-3000:]
     assert "continues after epoch" in log.read_text()
     assert (killed / target).read_bytes() == (undisturbed / target).read_bytes()
-
-
-@pytest.mark.slow
-def test_demo_makes_every_table_and_figure(tmp_path: Path) -> None:
-    folder = project.make(tmp_path / "project")
-    result = project.snakemake(folder, "--config", "scale=demo")
-    assert result.returncode == 0, result.stderr[-3000:]
-    demo = configuration.load(project.ROOT / "config/config.yaml", {"scale": "demo"})
-    for path in targets.all_files(demo):
-        assert (folder / path).stat().st_size > 100, path
 
 
 def _squeezed(result: subprocess.CompletedProcess[str]) -> str:

@@ -218,7 +218,6 @@ def test_holm_multiplies_by_the_comparisons_that_are_left() -> None:
 
 
 # ---- through the workflow --------------------------------------------------------------------------------------------
-@project.on_the_tiny_dag
 def test_the_target_makes_tables_and_figures_and_nothing_of_it_without_being_asked(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -252,7 +251,6 @@ def test_the_target_makes_tables_and_figures_and_nothing_of_it_without_being_ask
     assert f"Memory {verb} {abs(one.equal_gain):.2f} ± " in text and "at equal parameters (2 seeds;" in text
 
 
-@project.on_the_tiny_dag
 def test_an_unknown_key_ends_the_workflow_in_one_line(tmp_path: Path) -> None:
     folder = project.make(tmp_path / "project")
     result = project.tiny(folder, "ablation", "-n", changes="ablations: {memory: {axes: {training.rate: [1]}}}")
