@@ -70,10 +70,11 @@ class Config:
         self._specs: dict[str, RunSpec] = {}
         self._rows: dict[str, list[Row]] = {}
         self._varied: dict[str, dict[str, Any]] = {}  # models of ablations: name -> entry, with its `training`
+        removed = {name for name, block in raw["ablations"].items() if block is None}  # a scale does not bring it back
         self.ablations: dict[str, Any] = {
             name: Fields(schema.ABLATION).check(block, f"ablations.{name}")
             for name, block in merge(raw["ablations"], overrides.get("ablations", {})).items()
-            if block is not None
+            if block is not None and name not in removed
         }
         self._check_references()
         plans = {name: self._planned(name, block) for name, block in self.ablations.items()}

@@ -31,7 +31,8 @@ def config(axes: Mapping[str, Any] | None = None, **changes: Any) -> Config:
     if axes is not None:
         block = {"title": "mine", "dataset": "mnist", "base": "mem_vae", "axes": axes}
         raw["ablations"] = {"mine": block | changes.pop("block", {})}
-        raw["scales"]["demo"].pop("ablations")
+        for scale in raw["scales"].values():
+            scale.pop("ablations", None)
     return Config(merge(raw, changes))
 
 
@@ -101,7 +102,8 @@ def test_an_ablation_that_does_not_fit_the_data_in_its_place_is_not_made_there()
     """A user's network may have other layers than the shipped axes; on the data set's own network that is refused."""
     network = {"datasets": {"digits": {"network": {"hidden": [50], "slots": [9]}}}}
     assert set(config(scale="demo", **network).plans) == {"overfit"}  # whose axes leave the layers as they are
-    assert not config(ablations={"memory": None, "overfit": None}).plans
+    for scale in RAW["scales"]:  # null removes an ablation, whatever a scale changes of it
+        assert not config(ablations={"memory": None, "overfit": None}, scale=scale).plans
     with pytest.raises(InputError, match=r"^ablations\.memory: run .*slots has 2 entries and hidden 1"):
         config(datasets={"mnist": network["datasets"]["digits"]})
 
