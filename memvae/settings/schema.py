@@ -60,7 +60,7 @@ MODEL: dict[str, Rule] = {
     **optional(SHAPE),
     **optional({name: NETWORK[name] for name in ("attention", "composition", "pseudo_inputs")}),
     "parameters": dataclasses.replace(
-        NAME, default=None, note="a model: as many pseudo_inputs, unless they are named, as make this one as large as it"
+        NAME, default=None, note="a model: as many pseudo_inputs, unless they are named, as make it equally large"
     ),
 }
 RUN: dict[str, Rule] = {

@@ -30,7 +30,7 @@ NETWORK: dict[str, Rule] = {
     "attention": OneOf(keys_in_source(_LAYERS, "ATTENTIONS"), default="sigmoid", note="how the slots are weighted"),
     "composition": OneOf(keys_in_source(_LAYERS, "COMPOSITIONS"), default="mlp", note="how what is read joins a layer"),
     "likelihood": OneOf(("bernoulli", "gaussian"), default="bernoulli"),
-    "pseudo_inputs": Whole(default=0, note="N learned images, whose posteriors are mixed to the prior; 0: the prior is N(0, I)"),
+    "pseudo_inputs": Whole(default=0, note="N learned images whose posteriors make up the prior; 0: N(0, I)"),
 }
 OPTIMISER: dict[str, Rule] = {
     "learning_rate": Real(0, open_below=True, note="of Adam, at the start"),
