@@ -96,6 +96,9 @@ class Painted:
     def __init__(self, full: np.ndarray, first: np.ndarray, both: np.ndarray):
         self.means = {0: full, 1: first, 2: both}
 
+    def sample_prior(self, draws, generator):
+        return torch.randn(draws, self.network.latent, generator=generator)
+
     def decode(self, z, disabled):
         return type("Means", (), {"mean": torch.from_numpy(self.means[disabled].reshape(len(z), -1))})
 

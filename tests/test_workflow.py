@@ -63,9 +63,9 @@ def test_each_target_can_be_planned(folder: Path, target: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_extended_adds_the_models_of_the_main_text(folder: Path) -> None:
+def test_extended_adds_the_models_of_the_main_text_and_the_reference_model(folder: Path) -> None:
     result = project.snakemake(folder, "extended", "-n", "--quiet", "rules")
-    assert "\ntrain 18" in "\n" + _squeezed(result)
+    assert "\ntrain 19" in "\n" + _squeezed(result)
 
 
 def test_table3_needs_neither_data_nor_training(folder: Path) -> None:

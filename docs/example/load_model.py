@@ -6,4 +6,4 @@ import torch
 import memvae
 
 model = memvae.load_model(sys.argv[1])
-torch.save(model.decode(torch.randn(16, model.network.latent)).mean.unflatten(1, model.network.image), sys.argv[2])
+torch.save(model.decode(model.sample_prior(16)).mean.unflatten(1, model.network.image), sys.argv[2])

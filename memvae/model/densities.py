@@ -29,6 +29,17 @@ def standard_normal_log_density(z: Tensor) -> Tensor:
     return -0.5 * (LOG_2PI + z**2).sum(-1)
 
 
+def mixture_log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log 1/N sum_n N(z; mean_n, exp(log_variance_n)), diagonal. z: [..., Z]; mean, log_variance: [N, Z] -> [...].
+
+    Float64 inside: the square is multiplied out, so that no tensor has both N and Z beside the rows of z.
+    """
+    z64, mean, log_variance = (tensor.double() for tensor in (z, mean, log_variance))
+    precision = torch.exp(-log_variance)
+    squares = z64**2 @ precision.T - 2 * z64 @ (mean * precision).T + (mean**2 * precision).sum(-1)  # [..., N]
+    return log_mean_exp(-0.5 * (squares + (LOG_2PI + log_variance).sum(-1)), -1).to(z.dtype)
+
+
 def log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:
     """log of the mean of exp(log_w) over one axis, without overflow."""
     return torch.logsumexp(log_w, dim) - math.log(log_w.shape[dim])

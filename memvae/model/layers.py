@@ -30,9 +30,10 @@ class Normalise(nn.Module):
         self.register_buffer("mean", torch.zeros(units))
         self.register_buffer("variance", torch.ones(units))
 
-    def forward(self, a: Tensor) -> Tensor:
+    def forward(self, a: Tensor, own: int | None = None) -> Tensor:
+        """own: rows, the first ones, whose statistics a batch is normalised by; without it all."""
         if self.statistics == "batch":
-            return normalise(a)
+            return normalise(a) if own is None else normalise_by(a, a[:own])
         return F.batch_norm(a, self.mean, self.variance, eps=NORMALISE_EPSILON)
 
     def collect(self, a: Tensor) -> None:
@@ -47,6 +48,12 @@ def normalise(a: Tensor) -> Tensor:
     return F.batch_norm(a, None, None, training=True, eps=NORMALISE_EPSILON)
 
 
+def normalise_by(a: Tensor, rows: Tensor) -> Tensor:
+    """a: [N, H] normalised by the biased mean and variance of other rows, [B, H], into which gradients flow too."""
+    variance, mean = torch.var_mean(rows, dim=0, correction=0)
+    return (a - mean) / torch.sqrt(variance + NORMALISE_EPSILON)
+
+
 class DenseBatchNorm(nn.Module):
     """h = relu(gamma n + beta) with n = Normalise(W h_in + b). [N, H_in] -> h: [N, H], n: [N, H]."""
 
@@ -57,8 +64,8 @@ class DenseBatchNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(units))
         self.beta = nn.Parameter(torch.zeros(units))
 
-    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        n = self.normalise(self.dense(h).to(h.dtype))
+    def forward(self, h: Tensor, own: int | None = None) -> tuple[Tensor, Tensor]:
+        n = self.normalise(self.dense(h).to(h.dtype), own)
         return self.activate(n), n
 
     def activate(self, n: Tensor) -> Tensor:
@@ -78,6 +85,17 @@ def in_chunks(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     if inputs[0].is_cuda:
         return function(*inputs)
     return torch.cat([function(*rows) for rows in zip(*(x.split(CHUNK) for x in inputs), strict=True)])
+
+
+class PseudoInputs(nn.Module):
+    """The learned pseudo-inputs of a VampPrior: [N, D], clamped to [0, 1] as in the code of Tomczak and Welling."""
+
+    def __init__(self, count: int, pixels: int):
+        super().__init__()
+        self.u = nn.Parameter(torch.empty(count, pixels))
+
+    def forward(self) -> Tensor:
+        return self.u.clamp(0, 1)
 
 
 class Memory(nn.Module):

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from memvae.errors import InputError
 from memvae.model.densities import bernoulli_log_density, gaussian_log_density
-from memvae.model.layers import DenseBatchNorm, Memory, Normalise, in_chunks
+from memvae.model.layers import DenseBatchNorm, Memory, Normalise, PseudoInputs, in_chunks
 from memvae.settings.spec import Network
 
 MEMORY_STANDARD_DEVIATION = 0.01  # of M at the start: the authors' code
+PSEUDO_INPUT = 0.05, 0.01  # mean and standard deviation of a pixel of a pseudo-input at the start: Tomczak and Welling
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Posterior:
     log_variance: Tensor
     normalised: Sequence[Tensor]  # n_l, before gamma, beta and relu
     hidden: Sequence[Tensor]  # h_l
+    prior: tuple[Tensor, Tensor] | None = None  # mean, log_variance of q(z|u_n), [N, Z]: p(z); None: N(0, I)
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,14 @@ class MemVAE(nn.Module):
         self.output = nn.Linear(network.hidden[0], network.pixels)
         if network.likelihood == "gaussian":
             self.output_log_variance = nn.Linear(network.hidden[0], network.pixels)
+        self.pseudo_inputs = PseudoInputs(network.pseudo_inputs, network.pixels) if network.pseudo_inputs else None
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> "MemVAE":
-        """Every W and C Glorot-uniform, biases 0, M ~ N(0, 0.01^2); the rest as constructed. Returns the model."""
+        """Every W and C Glorot-uniform, biases 0, M ~ N(0, 0.01^2), u ~ N(0.05, 0.01^2); the rest as constructed.
+
+        Returns the model.
+        """
         for name, parameter in self.named_parameters():
             last = name.rsplit(".", 1)[-1]
             if last in ("weight", "C"):
@@ -87,6 +93,8 @@ class MemVAE(nn.Module):
                 parameter.zero_()
             elif last == "M":
                 parameter.normal_(0, MEMORY_STANDARD_DEVIATION, generator=generator)
+            elif last == "u":
+                parameter.normal_(*PSEUDO_INPUT, generator=generator)
         return self
 
     def memory_of(self, level: int) -> Memory | None:
@@ -101,13 +109,33 @@ class MemVAE(nn.Module):
         return self
 
     def encode(self, x: Tensor) -> Posterior:
-        """q(z|x). x: [B, D] in [0, 1]."""
-        h, normalised, hidden = x, [], []
+        """q(z|x), and with pseudo-inputs their q(z|u_n), of which the prior is the mixture. x: [B, D] in [0, 1].
+
+        Batch norm by `batch` takes the statistics of x alone, so that q(z|u) is the same function as q(z|x).
+        """
+        own = None if self.pseudo_inputs is None else len(x)
+        h = x if self.pseudo_inputs is None else torch.cat([x, self.pseudo_inputs().to(x.dtype)])
+        normalised, hidden = [], []
         for layer in self.encoder:
-            h, n = layer(h)
+            h, n = layer(h, own)
             normalised.append(n)
             hidden.append(h)
-        return self.posterior(h, normalised, hidden)
+        q = self.posterior(h, normalised, hidden)
+        if own is None:
+            return q
+        normalised, hidden = ([tensor[:own] for tensor in tensors] for tensors in (normalised, hidden))
+        return Posterior(q.mean[:own], q.log_variance[:own], normalised, hidden, (q.mean[own:], q.log_variance[own:]))
+
+    @torch.no_grad()
+    def sample_prior(self, draws: int, generator: torch.Generator | None = None) -> Tensor:
+        """z from the prior, that of collected statistics: [draws, Z], on the model's device. generator: of the CPU."""
+        device = self.output.weight.device
+        noise = torch.randn(draws, self.network.latent, generator=generator).to(device)
+        if self.pseudo_inputs is None:
+            return noise
+        mean, log_variance = cast(tuple[Tensor, Tensor], self.encode(self.pseudo_inputs.u[:0]).prior)
+        chosen = torch.randint(len(mean), (draws,), generator=generator).to(device)
+        return sample_posterior(Posterior(mean[chosen], log_variance[chosen], [], []), noise)
 
     def posterior(self, h: Tensor, normalised: Sequence[Tensor] = (), hidden: Sequence[Tensor] = ()) -> Posterior:
         """The two heads of the recognition model. h: [B, H], its last layer."""

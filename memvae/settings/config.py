@@ -17,8 +17,9 @@ from memvae.errors import InputError
 from memvae.settings import ablation, registry, schema
 from memvae.settings.registry import Registered
 from memvae.settings.rules import Fields, user_path
-from memvae.settings.spec import STAGES, RunSpec
+from memvae.settings.spec import STAGES, RunSpec, network_of
 from memvae.settings.strict_yaml import read_yaml
+from memvae.settings.work import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path("config/config.yaml")
@@ -210,10 +211,15 @@ class Config:
     def _specified(self, run: str, name: str, model: dict[str, Any], k: int, seed: int = 0) -> RunSpec:
         """The specification of a model on the data set `name`. model: its entry; `training` in it wins."""
         dataset = self.datasets[name]
-        shape = merge(dataset["network"], {key: v for key, v in model.items() if key not in ("title", "training")})
+        left_out = ("title", "training", "parameters")
+        shape = merge(dataset["network"], {key: v for key, v in model.items() if key not in left_out})
         if isinstance(shape["slots"], int):
             shape["slots"] = [shape["slots"]] * len(shape["hidden"])
         network = {"image": dataset["image"], "likelihood": dataset["likelihood"], **shape}
+        if "parameters" in model and "pseudo_inputs" not in model:
+            other = self._specified(run, name, self.models[model["parameters"]], k).network
+            more = parameters(other) - parameters(network_of(network, f"run {run}"))
+            network["pseudo_inputs"] = max(round(more / other.pixels), 1)
         training = merge(self.training, dataset["training"])
         full_epochs = training.pop("epochs")
         training |= {
@@ -268,6 +274,12 @@ class Config:
         return planned
 
     def _check_references(self) -> None:
+        plain = [name for name, model in self.models.items() if "parameters" not in model]
+        for name, model in self.models.items():
+            if model.get("parameters", plain[0]) not in plain:
+                raise InputError(
+                    f"models.{name}.parameters: found {model['parameters']!r}, expected one of {', '.join(plain)}"
+                )
         for group, entries in self.groups.items():
             for place, entry in enumerate(entries):
                 for key, table in (("dataset", self.datasets), ("model", self.models)):

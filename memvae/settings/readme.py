@@ -33,7 +33,8 @@ What `datasets.<name>.training` leaves out is taken from `training`.""",
     "models": """A model is what it changes of its data set's network, and takes the rest from there.
 Without them, `attention` is `sigmoid` and `composition` is `mlp`.""",
     "training": "All runs share these.",
-    "runs": """Three lists of runs: `appendix` has those of the paper's appendix, `extended` those of the main text.
+    "runs": """Three lists of runs: `appendix` has those of the paper's appendix, `extended` those of the main text
+and a reference model of ours.
 The third, `own`, is empty.""",
     "analyses": "A block bears the name of a folder of `memvae/analyses`, or names a `module`.",
     "ablations": """An ablation is a model, varied along some axes.

@@ -58,7 +58,10 @@ RAW = {**DATASET, **optional({name: DATASET[name] for name in ("network", "train
 MODEL: dict[str, Rule] = {
     "title": Text(note="in tables and figures"),
     **optional(SHAPE),
-    **optional({name: NETWORK[name] for name in ("attention", "composition")}),
+    **optional({name: NETWORK[name] for name in ("attention", "composition", "pseudo_inputs")}),
+    "parameters": dataclasses.replace(
+        NAME, default=None, note="a model: as many pseudo_inputs, unless they are named, as make it equally large"
+    ),
 }
 RUN: dict[str, Rule] = {
     "dataset": dataclasses.replace(NAME, note="a key of `datasets`"),
@@ -67,7 +70,7 @@ RUN: dict[str, Rule] = {
 }
 RUNS = ListOf(Fields(RUN))
 VARIED: dict[str, Rule] = {  # what an axis of an ablation may change
-    **{name: rule for name, rule in MODEL.items() if name != "title"},
+    **{name: rule for name, rule in MODEL.items() if name not in ("title", "parameters")},
     "k": Whole(1),
     **{f"training.{name}": rule for name, rule in TRAINING.items() if name not in ("samples", "full_epochs")},
 }

@@ -30,6 +30,7 @@ NETWORK: dict[str, Rule] = {
     "attention": OneOf(keys_in_source(_LAYERS, "ATTENTIONS"), default="sigmoid", note="how the slots are weighted"),
     "composition": OneOf(keys_in_source(_LAYERS, "COMPOSITIONS"), default="mlp", note="how what is read joins a layer"),
     "likelihood": OneOf(("bernoulli", "gaussian"), default="bernoulli"),
+    "pseudo_inputs": Whole(default=0, note="N learned images whose posteriors make up the prior; 0: N(0, I)"),
 }
 OPTIMISER: dict[str, Rule] = {
     "learning_rate": Real(0, open_below=True, note="of Adam, at the start"),
@@ -73,6 +74,7 @@ class Network:
     attention: str = "sigmoid"
     composition: str = "mlp"
     likelihood: str = "bernoulli"
+    pseudo_inputs: int = 0  # N of the prior's mixture, 0: N(0, I)
 
     def __post_init__(self) -> None:
         """Raises InputError for a value outside its rule (NETWORK), or slots that do not fit hidden."""
@@ -90,6 +92,11 @@ class Network:
     @property
     def has_memory(self) -> bool:
         return any(self.slots)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Its fields, without `pseudo_inputs` where there are none: as every network had it before that option."""
+        raw = dataclasses.asdict(self)
+        return raw if self.pseudo_inputs else {key: value for key, value in raw.items() if key != "pseudo_inputs"}
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,7 @@ class RunSpec:
 
     def to_json(self) -> str:
         """Without `training.images` where it is all: as every run had it before that option."""
-        raw = dataclasses.asdict(self)
+        raw = dataclasses.asdict(self) | {"network": self.network.to_mapping()}
         if not raw["training"]["images"]:
             del raw["training"]["images"]
         return json.dumps(raw, sort_keys=True)

@@ -3,7 +3,6 @@
 Standard library only: Snakemake imports this at every dry run.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -187,7 +186,7 @@ def networks(config: Config) -> list[dict[str, Any]]:
     """The networks of the paper's data sets, whatever the scale: what an analysis of networks is about."""
     found = []
     for row in {(row.paper_dataset, row.model): row for row in config.rows("appendix", "own")}.values():
-        network = dataclasses.asdict(config.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network)
+        network = config.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network.to_mapping()
         found.append({"dataset": row.paper_dataset, "model": row.model, "network": network})
     return found
 
@@ -286,6 +285,8 @@ def not_run(config: Config) -> dict[str, dict[str, Any]]:
         if not row.runs:
             reason = "no published model" if config.published else f"no data at scale {config.scale}"
         name = f"{row.paper_dataset}-{row.model}-k{row.k}"
+        if config.spec(f"{name}-s0").network.pseudo_inputs:
+            continue  # a model of ours, none of the paper
         left_out[name] = {"reason": reason, "hours": cost.full_training_hours(config.spec(f"{name}-s0"))}
     return left_out
 

@@ -17,7 +17,8 @@ def training_seconds(spec: RunSpec, images: int) -> float:
     """Seconds of a training with so many images on that core, not compiled."""
     encoder, decoder = products(spec.network)
     training = spec.training
-    per_step = 3 * training.batch_size * (encoder + training.samples * decoder) / FLOPS + STEP_OVERHEAD
+    rows = training.batch_size + spec.network.pseudo_inputs  # through the encoder
+    per_step = 3 * (rows * encoder + training.batch_size * training.samples * decoder) / FLOPS + STEP_OVERHEAD
     return training.epochs * (images // training.batch_size) * per_step
 
 
@@ -32,12 +33,13 @@ def passing_seconds(network: Network, rows: float) -> float:
 
 
 def products(network: Network) -> tuple[float, float]:
-    """Floating-point operations of one image's way through the encoder and through the decoder."""
+    """Floating-point operations of one image's way through the encoder, and of a z's through the decoder and prior."""
     widths = (network.pixels, *network.hidden)
     hidden = sum(a * b for a, b in pairwise(widths))
     memory = sum(2 * units * slots for units, slots in zip(network.hidden, network.slots, strict=True))
     top = network.hidden[-1] * network.latent
-    return 2.0 * (hidden + 2 * top), 2.0 * (hidden + top + memory)
+    prior = 2 * network.pseudo_inputs * network.latent
+    return 2.0 * (hidden + 2 * top), 2.0 * (hidden + top + memory + prior)
 
 
 def parameters(network: Network) -> int:
@@ -51,4 +53,4 @@ def parameters(network: Network) -> int:
     vectors = 9 if network.composition == "mlp" else 0
     memory = sum(2 * h * s + s + vectors * h for h, s in zip(network.hidden, network.slots, strict=True) if s)
     heads = 2 * (network.hidden[-1] + 1) * network.latent + outputs * (network.hidden[0] + 1) * network.pixels
-    return dense + memory + heads
+    return dense + memory + heads + network.pseudo_inputs * network.pixels

@@ -38,7 +38,7 @@ def spectra(
     are the images; cutoff: cycles per pixel, between low and high. Raises InputError for a model without memory.
     """
     network = model.network
-    z = torch.randn(draws, network.latent, generator=keyed(seed, "detail")).to(device)
+    z = model.sample_prior(draws, keyed(seed, "detail"))
     means = {
         name: model.decode(z, disabled).mean.cpu().numpy() for name, disabled in conditions(network, "detail").items()
     }

@@ -23,7 +23,7 @@ def generate(model: MemVAE, draws: int, seed: int, device: torch.device) -> dict
     Raises InputError for a model without memory.
     """
     disabled = conditions(model.network, "generation").values()
-    z = torch.randn(draws, model.network.latent, generator=keyed(seed, "generation")).to(device)
+    z = model.sample_prior(draws, keyed(seed, "generation"))
     images = [model.decode(z, memories).mean.cpu().numpy() for memories in disabled]
     return {"z": z.cpu().numpy(), "images": np.stack(images)}
 

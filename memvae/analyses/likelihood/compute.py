@@ -73,7 +73,7 @@ def log_likelihood(
     for start in range(0, len(x), step):
         images = x[start : start + step]
         posterior = model.encode(images)
-        q = posterior.mean, posterior.log_variance
+        q = posterior.mean, posterior.log_variance, posterior.prior
         sums = _LogSum(posterior.mean, kept)
         done = 0
         for noise in _chunks(sorted(samples), key, range(start, start + len(images)), posterior.mean):
@@ -99,7 +99,7 @@ def log_weights(model: MemVAE, x: Tensor, samples: int, key: Key, mode: computin
     progress = Progress(f"{key[-1]}, image", len(x))
     for image in range(len(x)):
         posterior = model.encode(x[image : image + 1])
-        q, done = (posterior.mean, posterior.log_variance), 0
+        q, done = (posterior.mean, posterior.log_variance, posterior.prior), 0
         for noise in _chunks([samples], key, range(image, image + 1), posterior.mean):
             log_w = weights(model, "float32", x[image : image + 1], *q, noise, 0)
             values[image, done : done + len(noise)] = log_w[:, 0].cpu().numpy()
@@ -152,11 +152,18 @@ def bound_parts(model: MemVAE, x: Tensor, draws: int, key: Key, disabled: int = 
 
 
 def _log_weights(
-    model: MemVAE, precision: str, x: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor, disabled: int
+    model: MemVAE,
+    precision: str,
+    x: Tensor,
+    mean: Tensor,
+    log_variance: Tensor,
+    prior: tuple[Tensor, Tensor] | None,
+    noise: Tensor,
+    disabled: int,
 ) -> Tensor:
-    """log p(x, z) - log q(z|x): [K, B]; the arguments as below, q(z|x) by its two tensors, for the compiler."""
+    """log p(x, z) - log q(z|x): [K, B]; the arguments as below, q(z|x) and prior by their tensors, for the compiler."""
     with computing.products(precision, x.device):
-        log_px, ratio = _log_terms(model, x, Posterior(mean, log_variance, [], []), noise, disabled)
+        log_px, ratio = _log_terms(model, x, Posterior(mean, log_variance, [], [], prior), noise, disabled)
     return log_px - ratio
 
 
