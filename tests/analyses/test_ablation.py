@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import yaml
 from memvae.analyses.ablation.comparisons import compare, holm
 from memvae.analyses.parameters.compute import count_parameters
 from memvae.errors import InputError
+from memvae.report import archive as archives
 from memvae.settings import ablation, targets
 from memvae.settings.config import Config, merge
 from memvae.settings.work import parameters
@@ -66,6 +68,26 @@ def test_equal_specifications_are_one_run() -> None:
         assert len(set(specs)) == len(specs)
     shared = set(mine.plans["memory"].variants) & set(mine.plans["overfit"].variants)
     assert {"mem_vae-k1", "mem_vae_images_2000-k1", "vis_mem_vae-k1"} <= shared
+
+
+def test_stopping_adds_two_models_with_a_vae_beside_each_to_those_that_are_there() -> None:
+    """Twelve runs; the points of the last epoch are the models of the axis of training images."""
+    mine, without = config(), config(ablations={"overfit": {"axes": {"stopping": None}}})
+    runs, fewer = (
+        {run for row in one.ablation_rows("overfit").values() for run in row.runs} for one in (mine, without)
+    )
+    assert fewer < runs and len(runs - fewer) == 12
+    assert {mine.spec(run).training.validation for run in runs - fewer} == {0.1}
+    assert {mine.spec(run).training.images for run in runs - fewer} == {2000, 5000}
+    axes = {axis: dict(points) for axis, points in mine.plans["overfit"].axes.items()}
+    assert axes["stopping"]["2,000, last epoch"] == axes["training images"]["2,000"]
+    assert axes["stopping"]["2,000, best epoch"] == "mem_vae_images_2000_validation_0_1-k1"
+
+
+def test_five_samples_have_the_epochs_of_one() -> None:
+    mine = config()
+    one, five = (mine.spec(f"mnist-mem_vae-k{k}-s0").training for k in (1, 5))
+    assert dataclasses.replace(five, samples=1) == one and five.epochs == 3000
 
 
 def test_what_memory_alone_uses_makes_no_new_model_without_memory() -> None:
@@ -251,6 +273,53 @@ def test_the_target_makes_tables_and_figures_and_nothing_of_it_without_being_ask
     text = (folder / "results/tiny/tables/ablation_memory.md").read_text()
     verb = "helps by" if one.equal_gain >= 0 else "costs"
     assert f"Memory {verb} {abs(one.equal_gain):.2f} ± " in text and "at equal parameters (2 seeds;" in text
+
+
+def jobs(folder: Path, *arguments: str, changes: str = "") -> set[str]:
+    """The rules that a dry run would run."""
+    result = project.tiny(folder, *arguments, "-n", "--quiet", "host", changes=changes)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return set(re.findall(r"^(?:local)?rule (\w+):", result.stdout + result.stderr, re.MULTILINE))
+
+
+def test_what_was_made_is_on_the_page_in_the_measurements_and_in_the_archive(finished: Path, tmp_path: Path) -> None:
+    """And no plain target trains a model of an ablation: neither before, nor after, nor when its settings change."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    page, measured, archive = (
+        f"results/tiny/{name}" for name in ("report/index.html", "measurements.csv", "archive.zip")
+    )
+    before = pd.read_csv(folder / measured)
+    assert not before[["dataset", "model", "k", "seed", "quantity", "condition"]].duplicated().any()
+    only = "ablations: {memory: null}\n"
+    result = project.tiny(folder, "ablation", changes=only)
+    assert result.returncode == 0, result.stderr[-4000:]
+    table = pd.read_csv(folder / "results/tiny/tables/ablation_overfit.csv")
+    stopped = table[table.last_gain.notna()].drop_duplicates("model_key")
+    assert len(stopped) == 2  # with memory, and the VAE beside it
+    for one in stopped.itertuples():
+        last = table[table.model_key == one.model_key.replace("_validation_0_5", "")].iloc[0]
+        assert one.last_gain == pytest.approx(one.log_likelihood - last.log_likelihood)
+        assert int(one.epoch_kept) in (1, 2)
+    assert "the best epoch of a validation split" in (folder / "results/tiny/tables/ablation_overfit.md").read_text()
+
+    assert jobs(folder, changes=only) == {"measurements", "report_page", "all"}
+    result = project.tiny(folder, page, measured, archive, changes=only)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert "what memory gains with fewer training images" in (folder / page).read_text()
+    after = pd.read_csv(folder / measured)
+    assert not after[["dataset", "model", "k", "seed", "quantity", "condition"]].duplicated().any()
+    new = after[~after.model.isin(before.model)]
+    assert set(new.model) == {key.removesuffix("-k1") for key in table.model_key} - set(before.model)
+    assert before.merge(after, how="left", indicator=True)._merge.eq("both").all()
+    archives.redraw(folder / archive, tmp_path / "redrawn")
+    for name in ("tables/ablation_overfit.md", "measurements.csv"):
+        assert (tmp_path / "redrawn" / name).read_bytes() == (folder / "results/tiny" / name).read_bytes()
+    name = "ablation_gains_overfit.png"
+    assert (tmp_path / "redrawn/figures" / name).read_bytes() == (folder / "figures/tiny" / name).read_bytes()
+
+    changed = jobs(folder, changes="ablations: {memory: null, overfit: {epochs: 3}}")
+    assert "train" not in changed and "report_page" in changed
 
 
 def test_an_unknown_key_ends_the_workflow_in_one_line(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def _shown(view: View) -> list[int]:
 
 
 def _last(view: View) -> dict[int, int]:
-    """Places of models at their best epoch of a validation split -> of the same at the last epoch, where it is there."""
+    """Place of each model at the best epoch of a validation split -> of the same at the last, where it is there."""
 
     def settings(place: int) -> tuple[Any, ...]:  # but for what decides which epoch is kept
         spec = view.made[place][1][0].spec
@@ -210,11 +210,10 @@ def _last(view: View) -> dict[int, int]:
         return spec["network"], {key: value for key, value in spec["training"].items() if key not in apart}
 
     split = [bool(files[0].spec["training"].get("validation")) for _, files in view.made]
-    found = {}
-    for place in (place for place, one in enumerate(split) if one):
-        same = [other for other, one in enumerate(split) if not one and settings(other) == settings(place)]
-        found |= {place: other for other in same[:1]}
-    return found
+    last = {place: settings(place) for place, one in enumerate(split) if not one}
+    best = {place: settings(place) for place, one in enumerate(split) if one}
+    pairs = ((place, next((n for n, other in last.items() if other == one), None)) for place, one in best.items())
+    return {place: other for place, other in pairs if other is not None}
 
 
 def _forest(axes: Axes, lines: Sequence[tuple[str, int | None]], found: Mapping[int | None, Compared]) -> None:
