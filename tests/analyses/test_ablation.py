@@ -291,7 +291,8 @@ def test_what_was_made_is_on_the_page_in_the_measurements_and_in_the_archive(fin
     )
     before = pd.read_csv(folder / measured)
     assert not before[["dataset", "model", "k", "seed", "quantity", "condition"]].duplicated().any()
-    only = "scales: {tiny: {ablations: {memory: null}}}"
+    small = "memory: null, overfit: {axes: {attention: null, composition: null}"
+    only = f"scales: {{tiny: {{ablations: {{{small}}}}}}}}}"
     result = project.tiny(folder, "ablation", changes=only)
     assert result.returncode == 0, result.stderr[-4000:]
     table = pd.read_csv(folder / "results/tiny/tables/ablation_overfit.csv")
@@ -318,7 +319,7 @@ def test_what_was_made_is_on_the_page_in_the_measurements_and_in_the_archive(fin
     name = "ablation_gains_overfit.png"
     assert (tmp_path / "redrawn/figures" / name).read_bytes() == (folder / "figures/tiny" / name).read_bytes()
 
-    changed = jobs(folder, changes="scales: {tiny: {ablations: {memory: null, overfit: {epochs: 3}}}}")
+    changed = jobs(folder, changes=only.replace("overfit: {", "overfit: {epochs: 3, "))
     assert "train" not in changed and "report_page" in changed
 
 
