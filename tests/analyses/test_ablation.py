@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -13,12 +14,15 @@ import numpy as np
 import pandas as pd
 import project
 import pytest
+import synthetic
 import yaml
 
 from memvae.analyses.ablation.comparisons import compare, holm
 from memvae.analyses.parameters.compute import count_parameters
 from memvae.errors import InputError
+from memvae.files import store
 from memvae.report import archive as archives
+from memvae.report import render
 from memvae.settings import ablation, targets
 from memvae.settings.config import Config, merge
 from memvae.settings.work import parameters
@@ -239,6 +243,81 @@ def test_the_spread_is_pooled_within_a_kind_of_comparison() -> None:
 def test_holm_multiplies_by_the_comparisons_that_are_left() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+# ---- the best epoch of a validation split, and what was made: on files without a training ----------------------------
+def overfit_files(mine: Config) -> None:
+    """Files of `overfit` below the working folder: stopping brings a model with memory 0.5 nats, and a VAE 0.25."""
+    evaluation = Path(mine.results) / "evaluation"
+    for row in mine.ablation_rows("overfit").values():
+        for seed, run in enumerate(row.runs):
+            spec = mine.spec(run)
+            values = np.random.default_rng(seed).normal(-85, 8, 60)
+            if spec.training.images:
+                values = values - 4000 / spec.training.images - 0.4 * spec.network.has_memory
+            if spec.training.validation:
+                values = values + 0.25 + 0.25 * spec.network.has_memory
+            kept = {"epoch_kept": 100 + seed} if spec.training.validation else {}
+            facts = {"spec": json.loads(spec.to_json()), "epoch": spec.training.epochs, "data_sha256": "d" * 64, **kept}
+            arrays = store.read(synthetic.likelihood(evaluation, run, values)).arrays
+            settings = {"samples": 5000, "images": 0}
+            store.write(
+                evaluation / run / "likelihood.h5", "analysis/likelihood", arrays, facts | {"settings": settings}
+            )
+            if spec.network.has_memory:
+                arrays = store.read(synthetic.slots(evaluation, run)).arrays
+                store.write(evaluation / run / "slots.h5", "analysis/slots", arrays, facts | {"images": 60})
+            model = Path(targets.model_file(mine, run))
+            model.parent.mkdir(exist_ok=True)
+            model.touch()
+
+
+def test_the_best_epoch_is_compared_with_the_same_model_at_its_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = config()
+    overfit_files(mine)
+    output = Path(targets.files(mine, "table", "ablation_overfit")[0])
+    render.write(targets.target(mine, "ablation_overfit"), None, output)
+    table = pd.read_csv(output).drop_duplicates("model_key").set_index("model_key")
+    stopped = table[table.last_gain.notna()]
+    assert {key for key in table.index if "validation" in key} == set(stopped.index) and len(stopped) == 4
+    for key, one in stopped.iterrows():
+        memory = isinstance(one.equal, str)
+        assert one.last_gain == pytest.approx(0.5 if memory else 0.25), key
+        assert one.epoch_kept == "100, 101, 102"
+        if memory:  # beside a VAE that was stopped too
+            assert one.equal_gain == pytest.approx(-0.4 + 0.25)
+            assert table.loc[f"{one.equal}-k1"].last_gain == pytest.approx(0.25)
+    text = output.with_suffix(".md").read_text()
+    assert "## the best epoch of a validation split, over the last epoch" in text and "| 100, 101, 102 |" in text
+
+
+def test_an_ablation_is_shown_as_long_as_it_was_made_with_the_settings_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = config()
+    overfit_files(mine)
+    plain = [targets.page_inputs(mine), targets.drawn_from(mine), targets.inputs(mine, targets.MEASUREMENTS)]
+    assert targets.made(mine) == []
+    table = Path(targets.files(mine, "table", "ablation_overfit")[0])
+    record = {"made_with": targets.target(mine, "ablation_overfit")["made_with"]}
+    store.write_run_json(table, 0.0, **record)
+    mine.made = targets.made(mine)
+    assert mine.made == ["overfit"]
+    shown = [targets.page_inputs(mine), targets.drawn_from(mine), targets.inputs(mine, targets.MEASUREMENTS)]
+    evaluations = set(targets.inputs(mine, "ablation_overfit"))
+    assert all(set(one) >= {*other, *evaluations} for one, other in zip(shown, plain, strict=True))
+    assert str(table.with_suffix(".md")) in shown[
+        0
+    ] and "docs/results/ablation_gains_overfit.png" in targets.page_files(mine)
+    for changes in ({"training": {"decay": 0.99}}, {"analyses": {"likelihood": {"samples": 7}}}, {"seeds": [3]}):
+        expected = ["overfit"] if "seeds" in changes else []  # it has seeds of its own
+        assert targets.made(config(**changes)) == expected
+    Path(targets.model_file(mine, "mnist-mem_vae_images_2000-k1-s1")).unlink()
+    assert targets.made(mine) == []  # nothing is trained to show it
 
 
 # ---- through the workflow --------------------------------------------------------------------------------------------
