@@ -190,7 +190,8 @@ def _draw(arguments: Arguments, name: str, kind: str) -> None:
     paper = None if kind == "figure" else Path(arguments.paper)
     written = render.write(target, paper, output)
     inputs = [*map(Path, targets.inputs_of(target)), *([paper] if paper else [])]
-    _record(arguments, inputs, written)
+    facts = {key: target[key] for key in ("made_with",) if key in target}
+    _record(arguments, inputs, written, **facts)
 
 
 def check(arguments: Arguments) -> None:
@@ -294,15 +295,18 @@ def _write(
     say(f"{arguments.command}: wrote {output}")
 
 
-def _record(arguments: Arguments, inputs: Sequence[Path], outputs: Sequence[Path]) -> None:
+def _record(arguments: Arguments, inputs: Sequence[Path], outputs: Sequence[Path], **facts: str) -> None:
     """The record of tables or figures beside the first of them, since the files say nothing of their inputs."""
-    store.write_run_json(outputs[0], arguments.started, inputs, outputs, **store.provenance(names=store.DRAWING))
+    facts |= store.provenance(names=store.DRAWING)
+    store.write_run_json(outputs[0], arguments.started, inputs, outputs, **facts)
 
 
 def _config(arguments: Arguments) -> configuration.Config:
     """The configuration of --config, --configfile and --scale."""
     overrides = {"scale": arguments.scale} if arguments.scale else {}
-    return configuration.load(arguments.config, overrides, arguments.configfile)
+    config = configuration.load(arguments.config, overrides, arguments.configfile)
+    config.made = targets.made(config)
+    return config
 
 
 def _dataset_entry(arguments: Arguments) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,10 +102,125 @@ def test_a_subset_that_does_not_fit_is_refused(tmp_path):
         spec(images=7)
 
 
-def test_without_a_subset_the_specification_is_that_of_before():
-    assert "images" not in json.loads(spec().to_json())["training"]
-    some = spec(images=20)
-    assert RunSpec.from_json(some.to_json()) == some and RunSpec.from_json(spec().to_json()) == spec()
+def test_without_a_subset_or_a_validation_split_specification_and_state_are_those_of_before(tmp_path):
+    assert not {"images", "validation"} & set(json.loads(spec().to_json())["training"])
+    for some in (spec(), spec(images=20), spec(validation=0.2)):
+        assert RunSpec.from_json(some.to_json()) == some
+    trained = train(spec(), tmp_path / "s.h5")
+    models.save(tmp_path / "m.h5", trained, spec(), "0" * 64, CPU)
+    state, model = store.read(tmp_path / "s.h5", "state"), store.read(tmp_path / "m.h5", "model")
+    assert not [name for name in (*state.arrays, *model.arrays) if "best" in name or "validation" in name]
+    assert "epoch_kept" not in model.attributes
+
+
+# ---- the best of a validation split ----------------------------------------------------------------------------------
+OVERFITTING = {  # a large net and noise to learn by heart: the bound on other images soon turns down
+    "network": replace(NETWORK, hidden=(40,)),
+    "validation": 0.7,
+    "epochs": 40,
+    "full_epochs": 40,
+    "constant_epochs": 40,
+    "binarise": "never",
+}
+
+
+def noise_images() -> TrainingData:
+    pixels = (np.random.default_rng(0).random((65, 16)) < 0.5).astype(np.float32)
+    return TrainingData(pixels[:45], pixels[45:], "0" * 64)
+
+
+def test_the_model_is_that_of_the_best_validation_bound(tmp_path, monkeypatch):
+    some, weights = spec(**OVERFITTING), []
+    original = loop.validation_bound
+
+    def noted(model, *arguments):
+        weights.append({name: value.clone() for name, value in model.state_dict().items()})
+        return original(model, *arguments)
+
+    monkeypatch.setattr(loop, "validation_bound", noted)
+    trained = train(some, tmp_path / "s.h5", material=noise_images())
+    curves = trained.curves
+    best = int(np.argmax(curves.validation_bound))
+    assert len(weights) == len(curves.validation_bound) == len(curves.test_epoch) == 21
+    assert curves.epoch[-1] == 40  # the schedule is not cut short
+    assert curves.kept == curves.test_epoch[best] < 40
+    assert curves.validation_bound[best] > curves.validation_bound[-1] + 1  # it turned down, by nats
+    assert curves.train_bound_collected[-1] > curves.train_bound_collected[best] + 1  # while the training bound rose
+    found = trained.model.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in weights[best].items())
+    assert not all(torch.equal(found[name], value) for name, value in weights[-1].items())
+    assert len(stored_best(tmp_path / "s.h5")) == len(found)
+    models.save(tmp_path / "m.h5", trained, some, "0" * 64, CPU)
+    loaded = models.load(tmp_path / "m.h5", CPU)
+    assert loaded.provenance["epoch_kept"] == curves.kept and loaded.provenance["epoch"] == 40
+    _, held = (torch.from_numpy(x) for x in loop.split(noise_images().train, some))
+    assert original(loaded.model, held, some) == curves.validation_bound[best]
+
+
+def stored_best(path: Path) -> dict[str, np.ndarray]:
+    return store.read(path, "state").group("best")
+
+
+def test_the_validation_bound_is_that_of_other_draws_within_their_error(tmp_path):
+    """Against the mean over 2,000 draws of binarisation and z for each image."""
+    some = spec(validation=0.4)
+    model = train(some, tmp_path / "s.h5").model
+    held = torch.from_numpy(loop.split(data().train, some)[1])
+    generator = keyed(9, "other draws")
+    many = held.repeat(2000, 1)
+    expected = loop.mean_bound(model, loop.binarised(many, generator).float(), 1, generator)
+    draws = [loop.mean_bound(model, loop.binarised(held, generator).float(), 1, generator) for _ in range(200)]
+    assert abs(loop.validation_bound(model, held, some) - expected) < 4 * np.std(draws) / loop.VALIDATION_DRAWS**0.5
+
+
+def test_validation_images_are_not_trained_on_and_an_epoch_has_as_many_steps(tmp_path, monkeypatch):
+    """Of 20 images 5 are held out, and the others are one batch of 8: five passes of a step."""
+    seen, steps, collected = [], [], []
+    original, collect = loop._train_epoch, loop.collect_statistics
+
+    def noted(step, x, *arguments):
+        seen.append(x)
+        steps.append(arguments[-1])
+        return original(step, x, *arguments)
+
+    monkeypatch.setattr(loop, "_train_epoch", noted)
+    monkeypatch.setattr(loop, "collect_statistics", lambda model, x, g: (collected.append(x), collect(model, x, g)))
+    some = spec(images=20, validation=0.25, binarise="never")
+    train(some, tmp_path / "s.h5")
+    assert steps == [1] * 4 * BATCHES
+    rows, held = loop.split(data().train, some)
+    both = {row.tobytes() for row in rows} | {row.tobytes() for row in held}
+    assert (len(rows), len(held), len(both)) == (15, 5, 20)
+    assert all(np.array_equal(x.numpy(), rows) for x in (*seen, *collected))
+    whole = {row.tobytes() for row in loop.chosen(data().train, spec(images=20))}
+    assert both == whole  # the subset is that of a run without validation
+    assert not np.array_equal(held, loop.split(data().train, spec(images=20, validation=0.25, seed=1))[1])
+
+
+@pytest.mark.parametrize("name", ["_train_epoch", "validation_bound", "_add_point"])
+def test_a_run_with_a_validation_split_resumes(monkeypatch, tmp_path, name):
+    """Stopped after the best epoch was passed, so that its weights are in the state alone."""
+    monkeypatch.setattr(sys.modules[__name__], "data", noise_images)
+    some = spec(**OVERFITTING)
+    straight = train(some, tmp_path / "straight.state.h5")
+    assert straight.curves.kept <= 14
+    resumes_as_if_never_stopped(monkeypatch, tmp_path, some, loop, name, {"_train_epoch": 5 * 15}.get(name, 18))
+    first, second = (store.read(tmp_path / f"{one}.state.h5", "state") for one in ("straight", "broken"))
+    assert first.arrays.keys() == second.arrays.keys()
+    assert all(np.array_equal(value, second.arrays[key]) for key, value in first.arrays.items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"validation": 0.01}, "holds out 0 of 45 training images"),
+        ({"validation": 0.9}, "holds out 40 of 45 training images; expected one or more, and at least a batch (8)"),
+        ({"images": 10, "validation": 0.3}, "holds out 3 of 10 training images"),
+    ],
+)
+def test_a_validation_split_that_leaves_too_little_is_refused(tmp_path, changes, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        train(spec(**changes), tmp_path / "s.h5")
 
 
 class Stop(Exception):
@@ -241,7 +357,7 @@ def test_the_state_holds_weights_optimiser_epoch_generator_and_curves(tmp_path):
     assert stored.group("weights").keys() == trained.model.state_dict().keys()
     assert {"normalise.mean", "normalise.variance"} <= {k.split(".", 2)[-1] for k in stored.group("weights")}
     assert stored.arrays["generator"].shape == torch.Generator().get_state().shape
-    assert stored.group("curves").keys() == vars(trained.curves).keys()
+    assert stored.group("curves").keys() == vars(trained.curves).keys() - {"validation_bound"}
     expected = {"epoch": 4, "step": 4 * BATCHES, "data_sha256": "0" * 64, "spec": json.loads(spec().to_json())}
     assert expected.items() <= stored.attributes.items()
 

@@ -33,6 +33,7 @@ def save(path: Path, trained: Trained, spec: RunSpec, data_sha256: str, device: 
         "epoch": spec.training.epochs,
         "data_sha256": data_sha256,
         "computed": trained.computed,
+        **({"epoch_kept": trained.curves.kept} if trained.curves.validation_bound else {}),
         **store.provenance(device.type),
     }
     store.write(path, "model", {**arrays, **trained.curves.arrays()}, attributes)
@@ -50,7 +51,8 @@ def load(path: Path, device: torch.device) -> LoadedModel:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: its weights do not fit its spec ({reason}); delete it and train again") from None
-    kept = {key: stored.attributes[key] for key in ("spec", "epoch", "data_sha256")}
+    optional = [key for key in ("epoch_kept",) if key in stored.attributes]
+    kept = {key: stored.attributes[key] for key in ("spec", "epoch", "data_sha256", *optional)}
     provenance = {**kept, "model_sha256": stored.attributes["sha256"], **store.provenance(device.type)}
     model.requires_grad_(False)
     return LoadedModel(model.use_statistics("collected").to(device), spec, provenance)

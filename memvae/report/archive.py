@@ -25,7 +25,7 @@ from memvae.settings import targets
 
 FORMAT, VERSION = "memvae/archive", 2
 MANIFEST = "manifest.json"
-MAXIMUM = 20_000_000  # bytes of an archive
+MAXIMUM = 200_000_000  # bytes of an archive: both ablations at scale=quick are about 75 MB
 ARRAYS = 500_000_000  # bytes of arrays in an archive; those of scale=quick are 12 MB
 MEMBER = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # a relative path, without `..`, a drive or a hidden file
 KINDS = ("table", "figure", "scorecard", targets.MEASUREMENTS)
@@ -47,7 +47,7 @@ def write(scale: str, drawn: list[dict[str, Any]], paper: Path, output: Path) ->
     """Writes the archive of `drawn` (of `targets.drawn`) and of `paper` (config/paper.yaml) to `output`.
 
     Raises InputError when an input is missing or damaged, lies outside the project's folder, or the archive would have
-    more than 20 MB.
+    more than 200 MB.
     """
     read_paper(paper)
     members, name_of = {targets.PAPER_VALUES: paper.read_bytes()}, {}

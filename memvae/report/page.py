@@ -22,6 +22,10 @@ from memvae.settings.config import making
 from memvae.settings.registry import Registered
 
 CLAIMS = "claims"
+ABLATION = (
+    "Ours: the base with one setting changed at a time, and beside each model with memory a VAE of as many parameters. "
+    "Nothing here is a claim of the paper."
+)
 
 
 def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: Path) -> None:
@@ -116,6 +120,10 @@ def _page(
         lines += [_embedded(texts[name]) for name in declared.tables if name in texts and name not in declared.beside]
         if part.view.has_files:
             lines += [markdown(make(part.view)) for make in part.functions("ON_PAGE").values()]
+    for one in spec["ablations"]:
+        lines += [f"## Ablation: {plain(one['title'])}", ABLATION]
+        lines += [f"![Ablation]({folder}/{name}.png)" for name in one["figures"]]
+        lines += [_embedded(texts[name]) for name in one["tables"]]
     lines += ["## Scorecard", _embedded(texts["scorecard"]), *_not_run(spec)]
     lines += [
         "## Seeds and spread",

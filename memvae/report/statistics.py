@@ -223,24 +223,23 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def measurements(found: Iterable[Measured]) -> list[dict[str, object]]:
-    """The rows of results/measurements.csv: one per quantity, condition and seed."""
-    rows: list[dict[str, object]] = []
+    """The rows of results/measurements.csv: one per quantity, condition and seed.
+
+    Ablations share models with each other and with the likelihood table; a number that several have is one row.
+    """
+    rows: dict[tuple[object, ...], dict[str, object]] = {}
     for one in found:
         seeds: list[int | None] = [*(file.seed for file in one.files[: one.seeds])]
         for seed, value, error in zip(seeds or [None], one.values, one.errors, strict=True):
-            rows.append(
-                {
-                    "dataset": one.files[0].spec["dataset"] if one.files else one.row.paper_dataset,
-                    "model": one.row.model,
-                    "k": one.row.k,
-                    "seed": seed,
-                    "epochs": one.files[0].epochs if one.files else None,
-                    "quantity": one.quantity,
-                    "condition": one.condition,
-                    "value": value,
-                    "standard_error": error,
-                    "n": one.n,
-                    "unit": one.unit,
-                }
-            )
-    return rows
+            cells: dict[str, object] = {
+                "dataset": one.files[0].spec["dataset"] if one.files else one.row.paper_dataset,
+                "model": one.row.model,
+                "k": one.row.k,
+                "seed": seed,
+                "epochs": one.files[0].epochs if one.files else None,
+                "quantity": one.quantity,
+                "condition": one.condition,
+            }
+            number = {"value": value, "standard_error": error, "n": one.n, "unit": one.unit}
+            rows.setdefault(tuple(cells.values()), cells | number)
+    return list(rows.values())

@@ -81,6 +81,7 @@ class Config:
         plans = {name: self._planned(name, block) for name, block in self.ablations.items()}
         # of the ablations made at this scale: their models are never published
         self.plans = {name: found for name, found in plans.items() if found and not self.published}
+        self.made: list[str] = []  # ablations that page, measurements and archive show: those of `targets.made`
         self.apart = registry.of_ablations({name: self.ablations[name]["title"] for name in self.plans})
 
     # ---- paths ----------------------------------------------------------------------------------------------------

@@ -45,6 +45,13 @@ OPTIMISER: dict[str, Rule] = {
     "curve_every": Whole(1, note="epochs between two points of the test curve"),
     "precision": OneOf(PRECISION.names, note="of matrix products"),
     "images": Whole(default=0, note="training images, a random subset by the seed, in as many steps as all; 0: all"),
+    "validation": Real(
+        0,
+        1,
+        open_above=True,
+        default=0.0,
+        note="share of the training images that is held out; keeps the best epoch on it",
+    ),
 }
 TRAINING: dict[str, Rule] = {
     "samples": Whole(1, note="K of the bound"),
@@ -121,6 +128,7 @@ class Training:
     curve_every: int
     precision: str
     images: int = 0
+    validation: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises InputError for a value outside its rule (TRAINING), or a schedule longer than the training."""
@@ -151,10 +159,11 @@ class RunSpec:
             raise InputError(f"run: binarise is {self.training.binarise!r}, expected 'never' for Gaussian data")
 
     def to_json(self) -> str:
-        """Without `training.images` where it is all: as every run had it before that option."""
+        """Without `training.images` and `validation` where they are 0: as every run had it before them."""
         raw = dataclasses.asdict(self) | {"network": self.network.to_mapping()}
-        if not raw["training"]["images"]:
-            del raw["training"]["images"]
+        for option in ("images", "validation"):
+            if not raw["training"][option]:
+                del raw["training"][option]
         return json.dumps(raw, sort_keys=True)
 
     @staticmethod

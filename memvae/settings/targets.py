@@ -6,6 +6,7 @@ Standard library only: Snakemake imports this at every dry run.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from memvae.settings.config import Config, Row
@@ -138,6 +139,39 @@ def ablation_part(config: Config, analysis: Registered) -> dict[str, Any]:
     return {**_part(config, analysis, rows.values(), inputs), "about": about}
 
 
+def made(config: Config, placed: Callable[[str], str] = str) -> list[str]:
+    """The ablations whose target was made here with the settings of now, and whose files are all there.
+
+    What shows them needs no training: with other settings they are shown when their target is made again.
+    placed: where a file stands, if not at its own path.
+    """
+    found = []
+    for name, analysis in config.apart.items():
+        table = files(config, "table", next(iter(analysis.declared.tables)))[0]
+        try:
+            record = json.loads(Path(placed(f"{table}.run.json")).read_text())
+            same = record["made_with"] == _made_with(config, analysis)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        runs = [run for row in config.ablation_rows(name).values() for run in row.runs]
+        needed = [*ablation_part(config, analysis)["inputs"], *(model_file(config, run) for run in runs)]
+        if same and all(Path(placed(path)).exists() for path in needed):
+            found.append(name)
+    return found
+
+
+def _made_with(config: Config, analysis: Registered) -> str:
+    """A sha256 of all settings that an ablation's numbers depend on."""
+    rows = config.ablation_rows(analysis.ablation).values()
+    specs = [config.spec(run) for row in rows for run in row.runs]
+    reads = {
+        name: [config.registered[name].declared.version, settings(config, name, specs[0].dataset)]
+        for name in analysis.declared.reads
+    }
+    text = json.dumps([[spec.to_json() for spec in specs], reads], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _part(config: Config, analysis: Registered, rows: Iterable[Row], inputs: list[str]) -> dict[str, Any]:
     layout = {"scale": config.scale, "note": config.scale_note(), "rows": [dict(vars(row)) for row in rows]}
     return {"analysis": analysis.name, "module": analysis.reference, "layout": layout, "inputs": inputs}
@@ -149,10 +183,12 @@ def target(config: Config, name: str) -> dict[str, Any]:
         compared = [one for one in config.registered.values() if one.declared.paper]
         return _target("scorecard", name, [part(config, one, SCORECARDS[name]) for one in compared])
     if name == MEASUREMENTS:
-        return _target(MEASUREMENTS, name, [part(config, one) for one in config.registered.values()])
+        parts = [part(config, one) for one in config.registered.values()]
+        return _target(MEASUREMENTS, name, [*parts, *(ablation_part(config, config.apart[one]) for one in config.made)])
     kind, analysis = shown(config)[name]
     if analysis.ablation:
-        return {**_target(kind, name, [ablation_part(config, analysis)]), "own": analysis.own(name)}
+        drawn_from_it = _target(kind, name, [ablation_part(config, analysis)])
+        return {**drawn_from_it, "own": analysis.own(name), "made_with": _made_with(config, analysis)}
     extended = name in analysis.declared.extended
     return _target(kind, name, [part(config, analysis, ("appendix", *(["extended"] if extended else []), "own"))])
 
@@ -172,8 +208,8 @@ def inputs_of(*targets: dict[str, Any]) -> list[str]:
 
 
 def drawn(config: Config) -> list[dict[str, Any]]:
-    """The target of every table and figure, of the scorecard and of the measurements."""
-    names = [*tables(config), *figures(config), "scorecard", MEASUREMENTS]
+    """The target of every table and figure, of the scorecard, of the measurements, and of ablations that were made."""
+    names = [*tables(config), *figures(config), *_names_of_made(config), "scorecard", MEASUREMENTS]
     return [target(config, name) for name in names]
 
 
@@ -264,6 +300,11 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
     return [path for kind, name in made for path in files(config, kind, name)]
 
 
+def _names_of_made(config: Config) -> list[str]:
+    """The tables and figures of the ablations that were made."""
+    return [name for name, (_, one) in shown(config).items() if one.ablation in config.made]
+
+
 def ablation_files(config: Config) -> list[str]:
     """Every table and figure of every ablation."""
     return [path for name, (kind, one) in shown(config).items() if one.ablation for path in files(config, kind, name)]
@@ -303,6 +344,14 @@ def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
         "seeds": config.seeds,
         "command": " ".join(filter(None, ("snakemake", asked, f"--config scale={config.scale}{seeds}"))),
         "parts": [part(config, one) for one in config.registered.values()],
+        "ablations": [
+            {
+                "title": config.ablations[name]["title"],
+                "tables": list(config.apart[name].declared.tables),
+                "figures": list(config.apart[name].declared.figures),
+            }
+            for name in config.made
+        ],
         "not_run": not_run(config),
         "files": page_files(config),
     }
@@ -310,14 +359,22 @@ def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
 
 def page_inputs(config: Config) -> list[str]:
     """What the page shows (tables, scorecard, figures) and what it is judged by (models and analyses)."""
-    shown_files = [path for path in all_files(config) if path.endswith((".md", ".csv", ".png"))]
+    shown_files = [path for path in _on_page(config) if path.endswith((".md", ".csv", ".png"))]
     rows = [row for one in config.registered.values() for row in part(config, one)["layout"]["rows"]]
     models = [model_file(config, run) for row in rows for run in row["runs"]]
     return list(dict.fromkeys([*shown_files, *drawn_from(config), *models]))
 
 
+def _on_page(config: Config) -> list[str]:
+    """What `all_files` makes, and the tables and figures of the ablations that were made."""
+    return [
+        *all_files(config),
+        *(path for name in _names_of_made(config) for path in files(config, shown(config)[name][0], name)),
+    ]
+
+
 def page_files(config: Config) -> list[str]:
     """The pictures and numbers beside the page."""
-    names = [path.rpartition("/")[2] for path in all_files(config) if path.endswith((".csv", ".png"))]
+    names = [path.rpartition("/")[2] for path in _on_page(config) if path.endswith((".csv", ".png"))]
     own = ["claims", "provenance", *(name for one in config.registered.values() for name in one.declared.records)]
     return [f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *(f"{name}.csv" for name in own))]

@@ -24,6 +24,7 @@ from memvae.training.optimiser import learning_rate
 from memvae.training.state import Curves
 from memvae.training.step import Step
 
+VALIDATION_DRAWS = 10  # of binarisation and z for each validation image, so that its images alone make the noise
 EVALUATION_ROWS = {"cpu": 1000, "cuda": 10_000}  # images at a time in a curve's point
 
 
@@ -31,6 +32,7 @@ EVALUATION_ROWS = {"cpu": 1000, "cuda": 10_000}  # images at a time in a curve's
 class Trained:
     """A model with its collected statistics, its learning curves, and the mode its steps were computed in.
 
+    With a validation split it is the model of the epoch `curves.kept`, else of the last.
     earlier: epochs that were done before this process began.
     """
 
@@ -74,8 +76,8 @@ def train(
         step = Step(model, replace(spec.training, precision=mode.precision), mode.compiled)
         start = training_state.resume(state, spec, data.sha256, step, generator, str(mode))
         done, curves = start.epochs, start.curves
-        train_x, test_x = (torch.from_numpy(x).to(device) for x in (chosen(data.train, spec), data.test))
-        passes = _passes(spec, len(data.train))
+        train_x, held_x, test_x = (torch.from_numpy(x).to(device) for x in (*split(data.train, spec), data.test))
+        passes = _passes(spec, len(data.train), len(train_x))
         progress = Progress(f"{spec.run} epoch", spec.training.epochs, done)
         saved = time.monotonic()
         for epoch in range(done + 1, spec.training.epochs + 1):
@@ -99,6 +101,12 @@ def train(
             if epoch == 1 or epoch % spec.training.curve_every == 0 or last:
                 _add_point(model, x.to(train_x.dtype), test_x, spec, epoch, curves)
                 detail += f", test {curves.test_bound[-1]:.2f}"
+                if len(held_x):
+                    curves.validation_bound.append(validation_bound(model, held_x, spec))
+                    detail += f", validation {curves.validation_bound[-1]:.2f}"
+                    if curves.kept == epoch:
+                        best = {name: value.clone() for name, value in model.state_dict().items()}
+                        start = replace(start, best=best)
             if last or hold.waiting or time.monotonic() - saved >= save_seconds:
                 check_alone()
                 training_state.save(state, spec, data.sha256, step, generator, replace(start, epochs=epoch))
@@ -106,6 +114,8 @@ def train(
                 hold.unsaved = False
             progress.step(detail, always=True)
             hold.check()
+    if start.best:
+        model.load_state_dict(start.best)
     return Trained(model.use_statistics("collected"), curves, start.computed, done)
 
 
@@ -121,16 +131,32 @@ def saving_every() -> float:
     return seconds
 
 
-def chosen(images: np.ndarray, spec: RunSpec) -> np.ndarray:
-    """The training images of a run: all, or `training.images` of them, drawn by the seed. [N, D] -> [n, D]."""
-    if not spec.training.images:
-        return images
-    if spec.training.images > len(images):
+def split(images: np.ndarray, spec: RunSpec) -> tuple[np.ndarray, np.ndarray]:
+    """The images that a run trains on, and those that it is validated on: [N, D] -> [n, D], [m, D].
+
+    Of all, or of `training.images` of them, drawn by the seed, the share `training.validation` is held out.
+    """
+    training = spec.training
+    if training.images > len(images):
         raise InputError(
-            f"{spec.run}: training.images is {spec.training.images}, expected at most the {len(images)} training images"
+            f"{spec.run}: training.images is {training.images}, expected at most the {len(images)} training images"
         )
+    count = training.images or len(images)
+    left = count - round(training.validation * count)
+    if training.validation and not training.batch_size <= left < count:
+        raise InputError(
+            f"{spec.run}: training.validation is {training.validation}, which holds out {count - left} of {count} "
+            f"training images; expected one or more, and at least a batch ({training.batch_size}) that is left"
+        )
+    if left == len(images):
+        return images, images[:0]
     order = torch.randperm(len(images), generator=keyed(spec.seed, "training images")).numpy()
-    return images[np.sort(order[: spec.training.images])]
+    return images[np.sort(order[:left])], images[np.sort(order[left:count])]
+
+
+def chosen(images: np.ndarray, spec: RunSpec) -> np.ndarray:
+    """The images that a run trains on, as of `split`. [N, D] -> [n, D]."""
+    return split(images, spec)[0]
 
 
 def binarised(pixels: Tensor, generator: torch.Generator) -> Tensor:
@@ -148,12 +174,26 @@ def mean_bound(model: MemVAE, x: Tensor, samples: int, generator: torch.Generato
     return total / len(x)
 
 
-def _passes(spec: RunSpec, images: int) -> list[int]:
-    """Steps of each pass over the training images in one epoch, which has as many steps as one over all `images`.
+@torch.no_grad()
+def validation_bound(model: MemVAE, held: Tensor, spec: RunSpec) -> float:
+    """Mean L_K over the validation images, [m, D] pixels, with the statistics the model is set to; nats.
+
+    A mean over `VALIDATION_DRAWS` of binarisation and z, the same at every epoch, so that epochs are compared by them.
+    """
+    generator = keyed(spec.seed, "validation", device=held.device)
+    bounds = []
+    for _ in range(VALIDATION_DRAWS):
+        x = binarised(held, generator).to(held.dtype) if spec.training.binarise == "each_epoch" else held
+        bounds.append(mean_bound(model, x, spec.training.samples, generator))
+    return sum(bounds) / len(bounds)
+
+
+def _passes(spec: RunSpec, images: int, own: int) -> list[int]:
+    """Steps of each pass over the `own` images of a run in one epoch, which has as many steps as one over all `images`.
 
     Of all images it is one pass; of a subset several, the last of which may end early.
     """
-    steps, each = (count // spec.training.batch_size for count in (images, spec.training.images or images))
+    steps, each = (count // spec.training.batch_size for count in (images, own))
     return [min(each, steps - done) for done in range(0, steps, each)]
 
 

@@ -30,13 +30,20 @@ class Curves:
     test_epoch: list[int] = field(default_factory=list)
     test_bound: list[float] = field(default_factory=list)
     train_bound_collected: list[float] = field(default_factory=list)
+    validation_bound: list[float] = field(default_factory=list)  # at test_epoch; without a validation split not written
 
     def arrays(self) -> dict[str, np.ndarray]:
         whole = ("epoch", "test_epoch")
         return {
             f"curves/{name}": np.array(values, dtype=np.int64 if name in whole else np.float64)
             for name, values in vars(self).items()
+            if values or name != "validation_bound"
         }
+
+    @property
+    def kept(self) -> int:
+        """The epoch with the best validation bound, the first of equal ones."""
+        return self.test_epoch[int(np.argmax(self.validation_bound))]
 
 
 def path_of(model: Path) -> Path:
@@ -46,11 +53,15 @@ def path_of(model: Path) -> Path:
 
 @dataclass(frozen=True)
 class Progressed:
-    """Where a training stands: whole epochs done, the curves so far, and the modes it was computed in."""
+    """Where a training stands: whole epochs done, the curves so far, and the modes it was computed in.
+
+    best: weights and statistics of the epoch `curves.kept`; empty without a validation split.
+    """
 
     epochs: int
     curves: Curves
     computed: str
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 @contextmanager
@@ -104,6 +115,7 @@ def save(
     arrays = {f"weights/{name}": array(value) for name, value in step.model.state_dict().items()}
     arrays |= {f"adam/first/{name}": array(value) for name, value in first.items()}
     arrays |= {f"adam/second/{name}": array(value) for name, value in second.items()}
+    arrays |= {f"best/{name}": array(value) for name, value in progressed.best.items()}
     arrays |= {"generator": generator.get_state().numpy(), **progressed.curves.arrays()}
     attributes = {
         "spec": spec.to_json(),
@@ -150,7 +162,8 @@ def resume(
     if epochs < spec.training.epochs and not computed.endswith(mode):
         say(f"{spec.run}: until now {computed}, from now on {mode}: the weights differ by rounding")
         computed = f"{computed}; from epoch {epochs + 1} {mode}"
-    return Progressed(epochs, Curves(**{k: v.tolist() for k, v in stored.group("curves").items()}), computed)
+    curves = Curves(**{name: values.tolist() for name, values in stored.group("curves").items()})
+    return Progressed(epochs, curves, computed, {k: torch.from_numpy(v) for k, v in stored.group("best").items()})
 
 
 def array(tensor: torch.Tensor) -> np.ndarray:

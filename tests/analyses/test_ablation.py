@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,15 @@ import numpy as np
 import pandas as pd
 import project
 import pytest
+import synthetic
 import yaml
 
 from memvae.analyses.ablation.comparisons import compare, holm
 from memvae.analyses.parameters.compute import count_parameters
 from memvae.errors import InputError
+from memvae.files import store
+from memvae.report import archive as archives
+from memvae.report import render
 from memvae.settings import ablation, targets
 from memvae.settings.config import Config, merge
 from memvae.settings.work import parameters
@@ -66,6 +72,26 @@ def test_equal_specifications_are_one_run() -> None:
         assert len(set(specs)) == len(specs)
     shared = set(mine.plans["memory"].variants) & set(mine.plans["overfit"].variants)
     assert {"mem_vae-k1", "mem_vae_images_2000-k1", "vis_mem_vae-k1"} <= shared
+
+
+def test_stopping_adds_two_models_with_a_vae_beside_each_to_those_that_are_there() -> None:
+    """Twelve runs; the points of the last epoch are the models of the axis of training images."""
+    mine, without = config(), config(ablations={"overfit": {"axes": {"stopping": None}}})
+    runs, fewer = (
+        {run for row in one.ablation_rows("overfit").values() for run in row.runs} for one in (mine, without)
+    )
+    assert fewer < runs and len(runs - fewer) == 12
+    assert {mine.spec(run).training.validation for run in runs - fewer} == {0.1}
+    assert {mine.spec(run).training.images for run in runs - fewer} == {2000, 5000}
+    axes = {axis: dict(points) for axis, points in mine.plans["overfit"].axes.items()}
+    assert axes["stopping"]["2,000, last epoch"] == axes["training images"]["2,000"]
+    assert axes["stopping"]["2,000, best epoch"] == "mem_vae_images_2000_validation_0_1-k1"
+
+
+def test_five_samples_have_the_epochs_of_one() -> None:
+    mine = config()
+    one, five = (mine.spec(f"mnist-mem_vae-k{k}-s0").training for k in (1, 5))
+    assert dataclasses.replace(five, samples=1) == one and five.epochs == 3000
 
 
 def test_what_memory_alone_uses_makes_no_new_model_without_memory() -> None:
@@ -219,6 +245,81 @@ def test_holm_multiplies_by_the_comparisons_that_are_left() -> None:
     assert holm([0.5, 0.9]) == [1.0, 1.0]
 
 
+# ---- the best epoch of a validation split, and what was made: on files without a training ----------------------------
+def overfit_files(mine: Config) -> None:
+    """Files of `overfit` below the working folder: stopping brings a model with memory 0.5 nats, and a VAE 0.25."""
+    evaluation = Path(mine.results) / "evaluation"
+    for row in mine.ablation_rows("overfit").values():
+        for seed, run in enumerate(row.runs):
+            spec = mine.spec(run)
+            values = np.random.default_rng(seed).normal(-85, 8, 60)
+            if spec.training.images:
+                values = values - 4000 / spec.training.images - 0.4 * spec.network.has_memory
+            if spec.training.validation:
+                values = values + 0.25 + 0.25 * spec.network.has_memory
+            kept = {"epoch_kept": 100 + seed} if spec.training.validation else {}
+            facts = {"spec": json.loads(spec.to_json()), "epoch": spec.training.epochs, "data_sha256": "d" * 64, **kept}
+            arrays = store.read(synthetic.likelihood(evaluation, run, values)).arrays
+            settings = {"samples": 5000, "images": 0}
+            store.write(
+                evaluation / run / "likelihood.h5", "analysis/likelihood", arrays, facts | {"settings": settings}
+            )
+            if spec.network.has_memory:
+                arrays = store.read(synthetic.slots(evaluation, run)).arrays
+                store.write(evaluation / run / "slots.h5", "analysis/slots", arrays, facts | {"images": 60})
+            model = Path(targets.model_file(mine, run))
+            model.parent.mkdir(exist_ok=True)
+            model.touch()
+
+
+def test_the_best_epoch_is_compared_with_the_same_model_at_its_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = config()
+    overfit_files(mine)
+    output = Path(targets.files(mine, "table", "ablation_overfit")[0])
+    render.write(targets.target(mine, "ablation_overfit"), None, output)
+    table = pd.read_csv(output).drop_duplicates("model_key").set_index("model_key")
+    stopped = table[table.last_gain.notna()]
+    assert {key for key in table.index if "validation" in key} == set(stopped.index) and len(stopped) == 4
+    for key, one in stopped.iterrows():
+        memory = isinstance(one.equal, str)
+        assert one.last_gain == pytest.approx(0.5 if memory else 0.25), key
+        assert one.epoch_kept == "100, 101, 102"
+        if memory:  # beside a VAE that was stopped too
+            assert one.equal_gain == pytest.approx(-0.4 + 0.25)
+            assert table.loc[f"{one.equal}-k1"].last_gain == pytest.approx(0.25)
+    text = output.with_suffix(".md").read_text()
+    assert "## the best epoch of a validation split, over the last epoch" in text and "| 100, 101, 102 |" in text
+
+
+def test_an_ablation_is_shown_as_long_as_it_was_made_with_the_settings_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = config()
+    overfit_files(mine)
+    plain = [targets.page_inputs(mine), targets.drawn_from(mine), targets.inputs(mine, targets.MEASUREMENTS)]
+    assert targets.made(mine) == []
+    table = Path(targets.files(mine, "table", "ablation_overfit")[0])
+    record = {"made_with": targets.target(mine, "ablation_overfit")["made_with"]}
+    store.write_run_json(table, 0.0, **record)
+    mine.made = targets.made(mine)
+    assert mine.made == ["overfit"]
+    shown = [targets.page_inputs(mine), targets.drawn_from(mine), targets.inputs(mine, targets.MEASUREMENTS)]
+    evaluations = set(targets.inputs(mine, "ablation_overfit"))
+    assert all(set(one) >= {*other, *evaluations} for one, other in zip(shown, plain, strict=True))
+    assert str(table.with_suffix(".md")) in shown[
+        0
+    ] and "docs/results/ablation_gains_overfit.png" in targets.page_files(mine)
+    for changes in ({"training": {"decay": 0.99}}, {"analyses": {"likelihood": {"samples": 7}}}, {"seeds": [3]}):
+        expected = ["overfit"] if "seeds" in changes else []  # it has seeds of its own
+        assert targets.made(config(**changes)) == expected
+    Path(targets.model_file(mine, "mnist-mem_vae_images_2000-k1-s1")).unlink()
+    assert targets.made(mine) == []  # nothing is trained to show it
+
+
 # ---- through the workflow --------------------------------------------------------------------------------------------
 def test_the_target_makes_tables_and_figures_and_nothing_of_it_without_being_asked(
     finished: Path, tmp_path: Path
@@ -251,6 +352,54 @@ def test_the_target_makes_tables_and_figures_and_nothing_of_it_without_being_ask
     text = (folder / "results/tiny/tables/ablation_memory.md").read_text()
     verb = "helps by" if one.equal_gain >= 0 else "costs"
     assert f"Memory {verb} {abs(one.equal_gain):.2f} ± " in text and "at equal parameters (2 seeds;" in text
+
+
+def jobs(folder: Path, *arguments: str, changes: str = "") -> set[str]:
+    """The rules that a dry run would run."""
+    result = project.tiny(folder, *arguments, "-n", "--quiet", "host", changes=changes)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return set(re.findall(r"^(?:local)?rule (\w+):", result.stdout + result.stderr, re.MULTILINE))
+
+
+def test_what_was_made_is_on_the_page_in_the_measurements_and_in_the_archive(finished: Path, tmp_path: Path) -> None:
+    """And no plain target trains a model of an ablation: neither before, nor after, nor when its settings change."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    page, measured, archive = (
+        f"results/tiny/{name}" for name in ("report/index.html", "measurements.csv", "archive.zip")
+    )
+    before = pd.read_csv(folder / measured)
+    assert not before[["dataset", "model", "k", "seed", "quantity", "condition"]].duplicated().any()
+    small = "memory: null, overfit: {axes: {attention: null, composition: null}"
+    only = f"scales: {{tiny: {{ablations: {{{small}}}}}}}}}"
+    result = project.tiny(folder, "ablation", changes=only)
+    assert result.returncode == 0, result.stderr[-4000:]
+    table = pd.read_csv(folder / "results/tiny/tables/ablation_overfit.csv")
+    stopped = table[table.last_gain.notna()].drop_duplicates("model_key")
+    assert len(stopped) == 2  # with memory, and the VAE beside it
+    for one in stopped.itertuples():
+        last = table[table.model_key == one.model_key.replace("_validation_0_5", "")].iloc[0]
+        assert one.last_gain == pytest.approx(one.log_likelihood - last.log_likelihood)
+        assert int(one.epoch_kept) in (1, 2)
+    assert "the best epoch of a validation split" in (folder / "results/tiny/tables/ablation_overfit.md").read_text()
+
+    assert jobs(folder, changes=only) == {"measurements", "report_page", "all"}
+    result = project.tiny(folder, page, measured, archive, changes=only)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert "what memory gains with fewer training images" in (folder / page).read_text()
+    after = pd.read_csv(folder / measured)
+    assert not after[["dataset", "model", "k", "seed", "quantity", "condition"]].duplicated().any()
+    new = after[~after.model.isin(before.model)]
+    assert set(new.model) == {key.removesuffix("-k1") for key in table.model_key} - set(before.model)
+    assert before.merge(after, how="left", indicator=True)._merge.eq("both").all()
+    archives.redraw(folder / archive, tmp_path / "redrawn")
+    for name in ("tables/ablation_overfit.md", "measurements.csv"):
+        assert (tmp_path / "redrawn" / name).read_bytes() == (folder / "results/tiny" / name).read_bytes()
+    name = "ablation_gains_overfit.png"
+    assert (tmp_path / "redrawn/figures" / name).read_bytes() == (folder / "figures/tiny" / name).read_bytes()
+
+    changed = jobs(folder, changes=only.replace("overfit: {", "overfit: {epochs: 3, "))
+    assert "train" not in changed and "report_page" in changed
 
 
 def test_an_unknown_key_ends_the_workflow_in_one_line(tmp_path: Path) -> None:

@@ -239,6 +239,7 @@ if not AS_MODULE and brought("config/config.yaml") != "config/config.yaml" and o
 
 
 CONFIG = configured()
+CONFIG.made = targets.made(CONFIG, placed)
 RAW = placed("data/raw/")
 RAW_OPTION = f"--raw {shlex.quote(RAW)}{{wildcards.dataset:q}}"
 PAPER = brought(targets.PAPER_VALUES)

@@ -20,23 +20,32 @@ Gains = Mapping[tuple[int, str], Compared]  # place of a row, what it is compare
 
 KINDS = {"base": "over the base", "equal": "over a VAE of as many parameters"}
 LINE, LETTER = 0.145, 0.055  # inches: of one model in the figure of gains, and of a letter
+
+
+def _gain_columns(kind: str, over: str) -> tuple[Column, ...]:
+    return (
+        Column(f"{kind}_gain", f"gain over {over}", sign=True),
+        Column(f"{kind}_images", "se images", 3),
+        Column(f"{kind}_sd", "sd seeds"),
+        Column(f"{kind}_interval", "95 % interval"),
+        Column(f"{kind}_p_shown", "p (Holm)"),
+    )
+
+
 COLUMNS = (
     Column("label", "setting"),
     Column("parameters", "parameters"),
     Column("log_likelihood", "log-likelihood"),
     Column("standard_error", "se images"),
     Column("sd", "sd seeds"),
-    *(
-        Column(f"{kind}_{key}", f"gain over {one}" if key == "gain" else words, decimals, sign)
-        for kind, one in (("base", "base"), ("equal", "VAE"))
-        for key, words, decimals, sign in (
-            ("gain", "", None, True),
-            ("images", "se images", 3, False),
-            ("sd", "sd seeds", None, False),
-            ("interval", "95 % interval", None, False),
-            ("p_shown", "p (Holm)", None, False),
-        )
-    ),
+    *_gain_columns("base", "base"),
+    *_gain_columns("equal", "VAE"),
+)
+STOPPED = (
+    Column("model", "model"),
+    Column("epoch_kept", "epoch kept, by seed"),
+    Column("log_likelihood", "log-likelihood"),
+    *_gain_columns("last", "last epoch"),
 )
 PARTS = (
     Column("model", "model"),
@@ -61,7 +70,8 @@ def measure(view: View) -> Iterator[Measured]:
 
 
 def gains(view: View) -> Gains:
-    """Every model's gain over the base, and over the VAE with as many parameters; corrected together."""
+    """Every model's gain over the base, and over the VAE with as many parameters, and of the best epoch of a validation
+    split over the last; corrected together."""
     statistics.same_data(view.done)
     for setting in ("samples", "images"):
         statistics.same_setting(view.done, setting)
@@ -70,6 +80,7 @@ def gains(view: View) -> Gains:
     shown = _shown(view)
     pairs = {(place, "base"): 0 for place in shown if place}
     pairs |= {(place, "equal"): equal[place] for place in shown if equal[place] is not None}
+    pairs |= {(place, "last"): last for place, last in _last(view).items()}
     differences = [stacks[place] - stacks[other] for (place, _), other in pairs.items()]
     return dict(zip(pairs, compare(differences, 2**0.5 * SEED_SD, [kind for _, kind in pairs]), strict=True))
 
@@ -101,6 +112,8 @@ def ablation(view: View) -> Table:
         for axis, _ in view.about["axes"]
     ]
     models = {record["model_key"]: record for record in (*records, *vaes)}
+    if stopped := [record for record in models.values() if "last_gain" in record]:
+        sections.append(Section("the best epoch of a validation split, over the last epoch", STOPPED, stopped))
     sections.append(Section("bound on training images, and slots", PARTS, [*models.values()], long=len(models) > LONG))
     notes = view.notes(
         sentence(found),
@@ -109,6 +122,7 @@ def ablation(view: View) -> Table:
         "Gains are over the same test images and seeds. se images: standard error over images; sd seeds: standard "
         "deviation over seeds. The interval covers both (a hierarchical bootstrap, docs/method.md). "
         f"p: of no difference, by Holm's method for the {len(found)} comparisons of this table.",
+        "Last epoch: of the same model, trained on the validation images too." if stopped else "",
         "L1 training: the first of the images that a model was trained on; a subset is drawn at random by the seed.",
         f"Data: {view.data()}.",
     )
@@ -187,6 +201,21 @@ def _shown(view: View) -> list[int]:
     return list(dict.fromkeys([0, *(place for _, points in view.about["axes"] for _, place in points)]))
 
 
+def _last(view: View) -> dict[int, int]:
+    """Place of each model at the best epoch of a validation split -> of the same at the last, where it is there."""
+
+    def settings(place: int) -> tuple[Any, ...]:  # but for what decides which epoch is kept
+        spec = view.made[place][1][0].spec
+        apart = ("validation", "curve_every")
+        return spec["network"], {key: value for key, value in spec["training"].items() if key not in apart}
+
+    split = [bool(files[0].spec["training"].get("validation")) for _, files in view.made]
+    last = {place: settings(place) for place, one in enumerate(split) if not one}
+    best = {place: settings(place) for place, one in enumerate(split) if one}
+    pairs = ((place, next((n for n, other in last.items() if other == one), None)) for place, one in best.items())
+    return {place: other for place, other in pairs if other is not None}
+
+
 def _forest(axes: Axes, lines: Sequence[tuple[str, int | None]], found: Mapping[int | None, Compared]) -> None:
     """One line for each model from the top, at 0, -1, -2, ..."""
     axes.axvline(0, color="#888888", linewidth=0.7)
@@ -215,13 +244,15 @@ def _record(view: View, place: int, found: Gains) -> dict[str, Any]:
         **view.record(row, view.number(row, "log_likelihood"), "log_likelihood"),
         "equal": view.made[other][0].model if other is not None else None,
     }
-    for kind in KINDS:
+    for kind in (*KINDS, "last"):
         if one := found.get((place, kind)):
             interval = f"{number(one.low, 2, True)} to {number(one.high, 2, True)}"
             facts = {"gain": one.mean, "images": one.images, "sd": one.sd, "error": one.error, "interval": interval}
             facts |= {"low": one.low, "high": one.high, "p": one.p, "p_holm": one.p_holm}
             facts["p_shown"] = number(one.p_holm, 3) if one.p_holm >= 0.001 else "below 0.001"
             cells |= {f"{kind}_{name}": value for name, value in facts.items()}
+    if "epoch_kept" in files[0].stored.attributes:
+        cells["epoch_kept"] = ", ".join(str(file.attribute("epoch_kept")) for file in files)
     cells |= {name: one.mean if one else None for name, one in numbers.items()}
     cells["more_than_equal"] = gap.mean - theirs.mean if gap and theirs else None
     return {**cells, **_slots(view, place), **view.facts(row, files, statistics.same_setting(files, "samples"))}
