@@ -71,7 +71,8 @@ def test_an_interpolation_ends_in_reconstructions(name):
             mean = model.decode(z, disabled).mean.view(2, 2, -1)  # [pair, end, D]
             torch.testing.assert_close(found[condition][:, [0, -1]], mean)
     middle = model.decode((3 * z[0] + 4 * z[1])[None] / 7).mean[0]  # the fifth of eight images
-    torch.testing.assert_close(found["full"][0, 4], middle) and len(found["full"][0]) == STEPS
+    torch.testing.assert_close(found["full"][0, 4], middle)
+    assert len(found["full"][0]) == STEPS == 8
 
 
 # ---- the whole -------------------------------------------------------------------------------------------------------
