@@ -170,11 +170,19 @@ def test_numbers_and_cells(tmp_path):
     assert numbers["test_distance", "means"].mean == 3 and numbers["test_distance", "means"].error == pytest.approx(1)
     farther = numbers["farther", "means"]
     assert farther.mean == -1 and farther.error == pytest.approx(2**0.5) == farther.errors[0]
-    assert numbers["close", "draws"].mean == 50  # two of four lie below 7.1, the 5 % quantile of 7 and 9
+    assert numbers["close", "draws"].mean == 50  # two of four lie below 7, the nearest test image
     assert numbers["copy_distance", "draws"].mean == 4.5 and ("copy_distance", "means") not in numbers
     means, draws = table(found).records
     assert means["images"] == "means" and means["distance"] == 2 and means["farther"] == -1
     assert draws["test_images"] == 2 and draws["copy_distance"] == 4.5 and draws["samples"] == 64
+
+
+def test_equally_far_images_count_in_part(tmp_path):
+    """Samples that are as far as the test images, of which 70 % have the smallest distance."""
+    far = np.sqrt([2.0] * 7 + [3.0] * 3)
+    found = view(tmp_path, shown() | {"draws/distance": np.tile(far, 3), "draws/test_distance": far})
+    (close,) = (one for one in measure(found) if (one.quantity, one.condition) == ("close", "draws"))
+    assert close.mean == pytest.approx(5)
 
 
 def test_the_figure_has_a_row_of_panels_for_each_model(tmp_path):
