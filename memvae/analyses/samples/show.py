@@ -20,7 +20,7 @@ KINDS = ("means", "draws")  # of samples: E[x|z], and x ~ p(x|z)
 UNIT = "Euclidean distance, pixels in [0, 1]"
 NEAREST = 5  # % of the test images that are nearest to a training image
 HEAD, LABELS, BETWEEN = 0.36, 0.5, 0.1  # inches: above a model's images, left of the right panel, between panels
-TALLEST = 2.2  # inches of a panel
+TALLEST = 3.0  # inches of a panel
 APART = 0.35  # between an image of the test set and the interpolation, as a share of an image's width
 LINES = (0.0, 1.08, 3.1, 4.18, 5.84, 6.92)  # of the right panel, from above, in heights of an image
 
@@ -117,14 +117,14 @@ def figure(view: View) -> Figure:
 
 
 def _note(view: View, files: list[RunFile]) -> str:
-    gaussian = any(file.array("draws/images").max() > 1 for file in files)
+    gaussian = any(file.spec["network"].get("likelihood") == "gaussian" for file in files)
     words = (
         "Means E[x|z] and draws x ~ p(x|z) for the same 64 z from the prior. Nearest: the training image with the "
         "smallest Euclidean distance to the mean above it, one of the first eight means. Interpolation: means on the "
         "straight line in z between the posterior means of two test images, which stand outside; both ends are their "
         "reconstructions. Disabled: the memory information of every layer is set to ones, as in Figure 6."
     )
-    clipped = " Real-valued draws are shown within [0, 1]." if gaussian else ""
+    clipped = " Images of Gaussian models are shown within [0, 1]." if gaussian else ""
     return f"{words}{clipped}\n{view.figure_note(files, f'seed {files[0].seed}')}"
 
 
