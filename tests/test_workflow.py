@@ -48,7 +48,8 @@ def test_default_target_makes_every_table_and_figure_of_the_appendix(folder: Pat
     assert result.returncode == 0, result.stderr
     for job, count in {
         "train": 6,
-        "analyse": 19,  # likelihood 6, convergence 6, generation 1, detail 1, slots 1, imputation 2, probing 2
+        # likelihood 6, convergence 6, samples 6, generation 1, detail 1, slots 1, imputation 2, probing 2
+        "analyse": 25,
         "download": 7,
         "prepare": 2,
     }.items():
@@ -177,7 +178,7 @@ def test_a_change_of_one_run_reruns_what_depends_on_it_alone(finished: Path) -> 
     changes = "models: {vis_mem_vae: {slots: 3}}"
     result = project.tiny(finished, "-n", "--quiet", "rules", changes=changes)
     jobs = "\n" + _squeezed(result)
-    assert "\ntrain 1" in jobs and "\nanalyse 3" in jobs  # slots, likelihood, convergence
+    assert "\ntrain 1" in jobs and "\nanalyse 4" in jobs  # slots, likelihood, convergence, samples
     assert "\nprepare" not in jobs and "\nclassifier" not in jobs
 
 
@@ -194,7 +195,7 @@ def test_results_do_not_depend_on_cores_or_order(finished: Path, tmp_path: Path)
 
 def test_every_run_carries_seed_versions_and_checksums(finished: Path) -> None:
     files = sorted((finished / "results/tiny/evaluation").glob("digits-*/*.h5"))
-    assert len(files) == 4 + 4 + 1 + 1 + 1 + 2 + 2
+    assert len(files) == 4 + 4 + 4 + 1 + 1 + 1 + 2 + 2
     for path in files:
         with h5py.File(path) as file:
             for name in ("spec", "settings", "data_sha256", "model_sha256", "code_version", "packages", "epoch"):

@@ -25,7 +25,7 @@ def write(target: Mapping[str, Any], paper: Path | None, output: Path) -> list[P
     views = [view(part, printed) for part in target["parts"]]
     formats = {"figure": targets.FIGURE_FORMATS, "table": targets.TABLE_FORMATS, "scorecard": targets.SCORECARD_FORMATS}
     if kind == "figure":
-        make = _show(target["parts"][0]).FIGURES[target.get("own", name)]
+        make = _show(target["parts"][0]).FIGURES[target.get("own", name.removesuffix("_extended"))]
         with style.paper():
             style.save(make(views[0]), output)
     elif kind == "table":

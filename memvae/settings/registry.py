@@ -55,7 +55,8 @@ def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
             raise InputError(f"analyses.{name}: found an analysis of ablations; put yours into `ablations`")
     owners: dict[str, str] = {}
     for name, analysis in found.items():
-        for shown in (*analysis.declared.tables, *analysis.declared.extended, *analysis.declared.figures):
+        one = analysis.declared
+        for shown in (*one.tables, *one.extended, *one.figures, *one.extended_figures):
             if shown in owners:
                 raise InputError(
                     f"analyses.{name}: found {shown!r}, a table or figure of {owners[shown]} too; expected another name"

@@ -55,10 +55,14 @@ def tables(config: Config, extended: bool = False) -> dict[str, Registered]:
     }
 
 
-def figures(config: Config) -> dict[str, Registered]:
-    """Every figure, and the analysis that it shows."""
-    made = [one for one in config.registered.values() if _is_made(config, one)]
-    return {name: analysis for analysis in made for name in analysis.declared.figures}
+def figures(config: Config, extended: bool = False) -> dict[str, Registered]:
+    """Every figure, and the analysis that it shows; `extended`: only those that show the main text's models too."""
+    return {
+        name: analysis
+        for analysis in config.registered.values()
+        if _is_made(config, analysis)
+        for name in (analysis.declared.extended_figures if extended else analysis.declared.figures)
+    }
 
 
 def _is_made(config: Config, analysis: Registered) -> bool:
@@ -71,10 +75,11 @@ def _is_made(config: Config, analysis: Registered) -> bool:
 def shown(config: Config) -> dict[str, tuple[str, Registered]]:
     """Every table and figure: name -> its kind (`table` or `figure`) and its analysis."""
     all_tables = tables(config) | tables(config, extended=True)
+    all_figures = figures(config) | figures(config, extended=True)
     apart = config.apart.values()
     return (
         {name: ("table", one) for name, one in all_tables.items()}
-        | {name: ("figure", one) for name, one in figures(config).items()}
+        | {name: ("figure", one) for name, one in all_figures.items()}
         | {name: ("table", one) for one in apart for name in one.declared.tables}
         | {name: ("figure", one) for one in apart for name in one.declared.figures}
     )
@@ -90,7 +95,7 @@ def title(config: Config, name: str) -> str:
     if name in TITLES:
         return TITLES[name]
     declared = shown(config)[name][1].declared
-    return {**declared.tables, **declared.extended, **declared.figures}[name]
+    return {**declared.tables, **declared.extended, **declared.figures, **declared.extended_figures}[name]
 
 
 # ---- what a job is about ---------------------------------------------------------------------------------------------
@@ -189,7 +194,7 @@ def target(config: Config, name: str) -> dict[str, Any]:
     if analysis.ablation:
         drawn_from_it = _target(kind, name, [ablation_part(config, analysis)])
         return {**drawn_from_it, "own": analysis.own(name), "made_with": _made_with(config, analysis)}
-    extended = name in analysis.declared.extended
+    extended = name in (*analysis.declared.extended, *analysis.declared.extended_figures)
     return _target(kind, name, [part(config, analysis, ("appendix", *(["extended"] if extended else []), "own"))])
 
 
@@ -288,7 +293,7 @@ def measurements_file(config: Config) -> str:
 
 
 def all_files(config: Config, extended: bool = False) -> list[str]:
-    """Every table and figure, scorecard and measurements; `extended`: the tables of the main text's models too."""
+    """Every table and figure, scorecard and measurements; `extended`: those of the main text's models too."""
     made = [
         *(("table", name) for name in tables(config)),
         *(("figure", name) for name in figures(config)),
@@ -296,7 +301,11 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
         (MEASUREMENTS, MEASUREMENTS),
     ]
     if extended:
-        made += [*(("table", name) for name in tables(config, extended=True)), ("scorecard", "scorecard_extended")]
+        made += [
+            *(("table", name) for name in tables(config, extended=True)),
+            *(("figure", name) for name in figures(config, extended=True)),
+            ("scorecard", "scorecard_extended"),
+        ]
     return [path for kind, name in made for path in files(config, kind, name)]
 
 
