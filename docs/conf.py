@@ -20,7 +20,7 @@ shutil.rmtree(Path(__file__).parent / "reference", ignore_errors=True)
 
 project, author, release = "memvae", "the memvae authors", memvae.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
-exclude_patterns = ["results/README.md", "example/*", "explore.ipynb"]  # for readers of the folders
+exclude_patterns = ["results/README.md", "results/published/*", "example/*", "explore.ipynb"]  # for a folder
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}

@@ -241,7 +241,10 @@ def redraw(arguments: Arguments) -> None:
 
     output = Path(arguments.output)
     own = {one.reference for one in _config(arguments).registered.values()} if arguments.configfile else set()
-    manifest = archives.redraw(Path(arguments.archive), output, own)
+    archive = Path(arguments.archive)
+    manifest, written = archives.redraw(archive, output, own)
+    facts = store.provenance(names=store.DRAWING)
+    store.write_run_json(output / targets.ARCHIVE, arguments.started, [archive], written, **facts)
     ours = store.provenance()["code_version"]
     if manifest.code_version != ours:
         say(f"redraw: the archive was made by memvae {manifest.code_version}, this is {ours}: bytes may differ")

@@ -18,11 +18,14 @@ import torch
 from memvae.errors import InputError
 from memvae.files import store
 from memvae.model import trained as models
+from memvae.operations import trace
 from memvae.report import archive as archives
-from memvae.settings import targets
+from memvae.settings import config, targets
 
 PAPER = project.ROOT / targets.PAPER_VALUES
 RUN = "mnist-vae-k1-s0"
+PUBLISHED = project.ROOT / "docs/results/published"
+published = pytest.mark.skipif(not PUBLISHED.exists(), reason="no archive of the published models yet")
 REFUSING = """
 import sys
 class Refuse:
@@ -119,6 +122,52 @@ def test_an_archive_over_its_limit_is_not_written(archive: Path, monkeypatch: py
     with pytest.raises(InputError, match="expected at most 0"):
         archives.write("paper", drawn(), PAPER, Path("large.zip"))
     assert not Path("large.zip").exists()
+
+
+def test_a_redrawn_file_is_traced_to_its_archive(archive: Path) -> None:
+    def verified(path: str) -> tuple[int, str]:
+        result = project.memvae(archive.parent, "trace", "--verify", path)
+        return result.returncode, result.stdout + result.stderr
+
+    assert project.memvae(archive.parent, "redraw", "archive.zip").returncode == 0
+    for path in ("redrawn/tables/likelihood.md", "redrawn/figures/training.png"):
+        code, text = verified(path)
+        assert code == 0 and "archive.zip  [holds]" in text, text
+    with open("redrawn/tables/likelihood.md", "a") as file:
+        file.write("0")
+    code, text = verified("redrawn/tables/likelihood.md")
+    assert code == 2 and "likelihood.md: found sha256" in text
+    archive.write_bytes(archive.read_bytes() + b"0")
+    code, text = verified("redrawn/figures/training.png")
+    assert code == 2 and "archive.zip, of redrawn/figures/training.png: found sha256" in text
+
+
+# ---- the published run -----------------------------------------------------------------------------------------------
+@published
+def test_the_published_files_come_out_of_their_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = store.read_record(PUBLISHED / "archive")
+    if made["packages"] != (packages := store.provenance(names=store.DRAWING)["packages"]):
+        pytest.skip(f"made with {made['packages']}, here are {packages}")
+    _, again = archives.redraw(PUBLISHED / "archive.zip", tmp_path)
+    names = {path.relative_to(tmp_path) for path in again}
+    kept = {path.relative_to(PUBLISHED) for path in PUBLISHED.rglob("*.*") if not path.name.startswith("archive.")}
+    assert names == kept
+    assert [name for name in sorted(names) if (tmp_path / name).read_bytes() != (PUBLISHED / name).read_bytes()] == []
+    monkeypatch.chdir(project.ROOT)
+    for name in names:
+        lineage = trace.trace((PUBLISHED / name).relative_to(project.ROOT))
+        assert len(lineage.nodes) == 2 and trace.problems(trace.verify(lineage, dict)) == [], name
+
+
+@published
+def test_the_published_analyses_are_of_the_published_models(tmp_path: Path) -> None:
+    manifest = archives.unpack(PUBLISHED / "archive.zip", tmp_path)
+    assert (tmp_path / targets.PAPER_VALUES).read_bytes() == PAPER.read_bytes()
+    facts = [store.read(tmp_path / name).attributes for name in manifest.members if name.endswith(".h5")]
+    analysed = {one["spec"]["run"]: one["model_sha256"] for one in facts if "model_sha256" in one}
+    files = {f"{path.stem}-k1-s0": store.read(path).attributes["sha256"] for path in config.PUBLISHED.glob("*.h5")}
+    assert analysed == files
+    assert all(one["model_sha256"] == files[one["spec"]["run"]] for one in facts if "model_sha256" in one)
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

@@ -71,19 +71,19 @@ def write(scale: str, drawn: list[dict[str, Any]], paper: Path, output: Path) ->
     store.write_bytes(output, content)
 
 
-def redraw(archive: Path, output: Path, modules: Collection[str] = ()) -> Manifest:
+def redraw(archive: Path, output: Path, modules: Collection[str] = ()) -> tuple[Manifest, list[Path]]:
     """Draws every target of an archive into the folder `output`: `tables/`, `figures/`, scorecard and measurements.
 
     modules: where the user's own analyses are declared; others are not loaded. The bytes are those of the workflow,
-    where code and packages have the same versions. Raises InputError when the archive is missing, damaged, of another
-    program or version, before anything is drawn; and when what it holds cannot be drawn.
+    where code and packages have the same versions. Returns what the archive says of itself, and the files that were
+    written. Raises InputError when the archive is missing, damaged, of another program or version, before anything is
+    drawn; and when what it holds cannot be drawn.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         try:
             manifest = unpack(archive, folder)
-            for target in manifest.targets:
-                _draw(target, folder, output, modules)
+            written = [path for target in manifest.targets for path in _draw(target, folder, output, modules)]
         except InputError as error:
             text = str(error).replace(f"{folder}/", "")
             raise InputError(f"{archive}: {text}; get or make the archive again") from error
@@ -93,7 +93,7 @@ def redraw(archive: Path, output: Path, modules: Collection[str] = ()) -> Manife
                 f"{archive}: found something that cannot be drawn ({type(error).__name__}: {reason}); get or make the "
                 "archive again"
             ) from error
-    return manifest
+    return manifest, written
 
 
 def unpack(archive: Path, folder: Path) -> Manifest:
@@ -181,7 +181,7 @@ def _manifest(members: Members) -> Manifest:
     return manifest
 
 
-def _draw(target: Mapping[str, Any], folder: Path, output: Path, modules: Collection[str]) -> None:
+def _draw(target: Mapping[str, Any], folder: Path, output: Path, modules: Collection[str]) -> list[Path]:
     for part in target["parts"]:
         if part["module"] and part["module"] not in modules:
             raise InputError(
@@ -190,7 +190,7 @@ def _draw(target: Mapping[str, Any], folder: Path, output: Path, modules: Collec
             )
     name = {"table": "tables/{}.csv", "figure": "figures/{}.png"}.get(target["kind"], "{}.csv").format(target["name"])
     moved = targets.with_inputs(target, lambda member: str(folder / member))
-    render.write(moved, None if target["kind"] == "figure" else folder / targets.PAPER_VALUES, output / name)
+    return render.write(moved, None if target["kind"] == "figure" else folder / targets.PAPER_VALUES, output / name)
 
 
 def _sha256(content: bytes) -> str:
