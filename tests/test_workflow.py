@@ -49,7 +49,7 @@ def test_default_target_makes_every_table_and_figure_of_the_appendix(folder: Pat
     assert result.returncode == 0, result.stderr
     for job, count in {
         "train": 6,
-        "analyse": 19,  # likelihood 6, convergence 6, generation 1, detail 1, slots 1, imputation 2, probing 2
+        "analyse": 21,  # likelihood 6, convergence 6, generation, detail, slots 1 each, encoding, imputation, probing 2
         "download": 7,
         "prepare": 2,
     }.items():
