@@ -32,7 +32,8 @@ def ordered(preferences: np.ndarray) -> np.ndarray:
 
 # ---- preferences -----------------------------------------------------------------------------------------------------
 def preferences(view: View) -> Figure:
-    """Average preferences of every class (rows) for every slot (columns), of every model's first seed, in grey."""
+    """Average preferences of every class (rows) for every slot (columns), of every model's first seed, in grey from a
+    panel's smallest value to its largest."""
     left, right, between, head, foot = 0.42, 0.06, 0.34, 0.34, 0.26  # inches
     made = [(row, found[0]) for row, found in view.made]
     widest = max(sum(_slots(file, layer) for layer in layers(file)) for _, file in made)
@@ -50,7 +51,7 @@ def preferences(view: View) -> Figure:
             values = file.array(f"{layer}/preferences")
             axes = canvas.axes(at, top - head - height, unit * values.shape[1], height)
             _heat_map(axes, values, labels(file))
-            span = f"white 0, black {values.max():.2g}"
+            span = f"white {values.min():.1g}, black {values.max():.2g}"
             axes.set_title(f"{style.text(row.title)}, {layer_title(layer)}\n{span}", fontsize=7, loc="left", pad=3)
             at += unit * values.shape[1] + between
         top -= head + height + foot
@@ -60,7 +61,7 @@ def preferences(view: View) -> Figure:
 def _heat_map(axes: Axes, values: np.ndarray, classes: list[str]) -> None:
     """values: [classes, S]. Slots of one class stand between two lines, with its name below; those not in use last."""
     order = ordered(values)
-    axes.imshow(values[:, order], cmap="gray_r", vmin=0, vmax=values.max(), aspect="auto")
+    axes.imshow(values[:, order], cmap="gray_r", aspect="auto")
     best = np.where(values.max(axis=0) > USED_ABOVE, values.argmax(axis=0), len(classes))[order]
     names = [style.text(label) for label in [*classes, "–"]]
     starts = np.flatnonzero(np.diff(best, prepend=-1))
@@ -111,16 +112,17 @@ def class_graph(view: View) -> Figure:
 def _weights(matrix: np.ndarray) -> tuple[np.ndarray, str]:
     """Correlations of two classes from 0, the smallest, to 1, the largest: [classes, classes]; and the two in words.
 
-    Without a correlation, or where all are equal, a weight is 0.
+    Without a correlation, or where all are equal when rounded to 0.01, every weight is 0.
     """
     between = matrix[~np.eye(len(matrix), dtype=bool)]
     between = between[np.isfinite(between)]
     if not between.size:
         return np.zeros(matrix.shape), "no correlations"
     smallest, largest = between.min(), between.max()
-    weights = np.clip((np.nan_to_num(matrix, nan=smallest) - smallest) / ((largest - smallest) or 1), 0, 1)
-    decimals = 2 if largest - smallest > 0.02 else 5
-    return weights, f"white {smallest:z.{decimals}f}, black {largest:z.{decimals}f}"
+    if f"{smallest:.2f}" == f"{largest:.2f}":
+        return np.zeros(matrix.shape), f"all {largest:z.2f}"
+    weights = np.clip((np.nan_to_num(matrix, nan=smallest) - smallest) / (largest - smallest), 0, 1)
+    return weights, f"white {smallest:z.2f}, black {largest:z.2f}"
 
 
 def _graph(axes: Axes, weights: np.ndarray, names: list[str]) -> None:

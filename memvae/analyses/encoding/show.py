@@ -50,7 +50,12 @@ SIMILARITY = (
     Column("p", "p (largest of seeds)", 4),
     Column("pairs", "pairs"),
 )
-STRONGEST_PAIRS = (Column("model", "model"), Column("layer", "by"), Column("strongest", "most similar classes"))
+STRONGEST_PAIRS = (
+    Column("model", "model"),
+    Column("layer", "by"),
+    Column("strongest", "most similar classes"),
+    Column("smallest", "smallest correlation"),
+)
 
 
 def measure(view: View) -> Iterator[Measured]:
@@ -102,8 +107,9 @@ def table(view: View) -> Table:
                 record |= {"rank_correlation_sd": rank.sd, "p": max(p.values)}
                 similarities.append({**record_of(row, model_key, kind="similarity"), **record, **facts})
         sides = [*([AUTHORS] if _with_authors(view, row, found[0]) else []), *layers(found[0]), PIXELS]
-        lines = [{"layer": _name(side), "strongest": _strongest(view, found, side)} for side in sides]
-        strongest += [{**record_of(row, model_key), **line} for line in lines]
+        strongest += [
+            {**record_of(row, model_key, layer=_name(side)), **_strongest(view, found, side)} for side in sides
+        ]
     sections = [
         Section("log-likelihood with the read-out replaced", LIKELIHOOD, likelihoods),
         Section("order of the pairs of classes by similarity", SIMILARITY, similarities),
@@ -184,12 +190,13 @@ def _side(view: View, file: RunFile, side: str) -> np.ndarray:
     return matrix
 
 
-def _strongest(view: View, found: list[RunFile], side: str) -> str:
-    """The most similar pairs of classes, with their correlation, the mean over seeds."""
+def _strongest(view: View, found: list[RunFile], side: str) -> dict[str, Any]:
+    """The most similar pairs of classes, and the smallest correlation of all; means over seeds."""
     matrix = np.mean([_side(view, file, side) for file in found], axis=0)
-    values = {pair: matrix[at] for pair, at in pairs(labels(found[0])).items() if np.isfinite(matrix[at])}
+    values = {pair: float(matrix[at]) for pair, at in pairs(labels(found[0])).items() if np.isfinite(matrix[at])}
     chosen = sorted(values, key=lambda pair: -values[pair])[:STRONGEST]
-    return ", ".join(f"{pair} {values[pair]:.2f}" for pair in chosen)
+    words = ", ".join(f"{pair} {values[pair]:.2f}" for pair in chosen)
+    return {"strongest": words, "smallest": None if side == AUTHORS else min(values.values(), default=None)}
 
 
 def _name(side: str) -> str:
