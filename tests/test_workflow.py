@@ -178,7 +178,7 @@ def test_a_change_of_one_run_reruns_what_depends_on_it_alone(finished: Path) -> 
     changes = "models: {vis_mem_vae: {slots: 3}}"
     result = project.tiny(finished, "-n", "--quiet", "rules", changes=changes)
     jobs = "\n" + _squeezed(result)
-    assert "\ntrain 1" in jobs and "\nanalyse 3" in jobs  # slots, likelihood, convergence
+    assert "\ntrain 1" in jobs and "\nanalyse 4" in jobs  # slots, encoding, likelihood, convergence
     assert "\nprepare" not in jobs and "\nclassifier" not in jobs
 
 
