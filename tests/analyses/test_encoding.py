@@ -270,6 +270,10 @@ def test_classes_that_are_alike_stand_together_in_the_graph(tmp_path):
     together = [np.linalg.norm(places[a] - places[b]) for a, b in ("79", "49", "47", "35", "58", "38")]
     apart = [np.linalg.norm(places[a] - places[b]) for a in "479" for b in "358"]
     assert max(together) < min(apart)
+    for axes in graphs:  # also of the classes that no edge joins to others
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        at = [one.get_position() for one in axes.texts]
+        assert len(at) == 10 and all(left < x < right and low < y < high for x, y in at)
 
 
 def test_weights_of_edges_run_from_the_smallest_correlation_to_the_largest():

@@ -51,7 +51,7 @@ def preferences(view: View) -> Figure:
             values = file.array(f"{layer}/preferences")
             axes = canvas.axes(at, top - head - height, unit * values.shape[1], height)
             _heat_map(axes, values, labels(file))
-            span = f"white {values.min():.1g}, black {values.max():.2g}"
+            span = f"white {values.min():.3f}, black {values.max():.3f}"
             axes.set_title(f"{style.text(row.title)}, {layer_title(layer)}\n{span}", fontsize=7, loc="left", pad=3)
             at += unit * values.shape[1] + between
         top -= head + height + foot
@@ -140,7 +140,7 @@ def _graph(axes: Axes, weights: np.ndarray, names: list[str]) -> None:
     for node, (x, y) in places.items():
         box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "black", "linewidth": 0.5}
         axes.text(x, y, names[node], fontsize=6.5, ha="center", va="center", bbox=box, zorder=2)
-    axes.margins(0.12)
+    axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15))  # the layout's, with room for a node
     axes.set_axis_off()
 
 
