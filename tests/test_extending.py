@@ -31,6 +31,7 @@ SMALL_ANALYSES = {
     "convergence": {"samples": 5, "images": 10},
     "samples": {"samples": 64, "images": 10},
     "detail": {"draws": 5, "images": 10, "samples": 5, "bound_draws": 2},
+    "encoding": {"images": 10, "samples": 5, "bound_draws": 2},
 }
 SMALL_ABLATION = {"seeds": [0], "epochs": 2, "axes": {"slots": [[3, 2], 0], "attention": None, "composition": None}}
 APPENDIX = [{"dataset": "mnist", "model": model, "k": 1} for model in ("vae", "mem_vae")]

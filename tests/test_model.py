@@ -170,10 +170,24 @@ def test_a_slot_of_vis_mem_vae_is_rendered_as_relu_of_itself():
     torch.testing.assert_close(model.slot_means(), expected)
 
 
-def test_slot_images_without_a_memory_next_to_the_data_are_refused():
-    model = MemVAE(Network((3, 4), (7, 5), 3, (0, 4)))
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_slot_further_from_the_data_is_what_is_drawn_where_it_alone_is_read(level):
+    model = random_model("three_layers", "collected")
+    memory = model.memory_of(level)
+    memory.attention = layers.ATTENTIONS["softmax"]
+    with torch.no_grad():
+        for parameter in (model.decoder[level].gamma, model.decoder[level].beta, memory.C, memory.c):
+            parameter.zero_()  # h_g = 0, and no image prefers any slot
+        memory.c[1] = 1000.0  # but all slot 1
+    expected = model.decode(noise(BATCH, 3)).mean
+    torch.testing.assert_close(model.slot_means(level)[1].expand(BATCH, -1), expected)
+
+
+@pytest.mark.parametrize(("slots", "level"), [((0, 4), 0), ((4, 0), 1)])
+def test_slot_images_of_a_layer_without_memory_are_refused(slots, level):
+    model = MemVAE(Network((3, 4), (7, 5), 3, slots))
     with pytest.raises(InputError, match="no memory"):
-        model.slot_means()
+        model.slot_means(level)
 
 
 def test_posterior_samples_have_its_mean_and_variance():

@@ -48,8 +48,8 @@ def test_default_target_makes_every_table_and_figure_of_the_appendix(folder: Pat
     assert result.returncode == 0, result.stderr
     for job, count in {
         "train": 6,
-        # likelihood 6, convergence 6, samples 6, generation 1, detail 1, slots 1, imputation 2, probing 2
-        "analyse": 25,
+        # likelihood, convergence, samples 6 each; generation, detail, slots 1 each; encoding, imputation, probing 2 each
+        "analyse": 27,
         "download": 7,
         "prepare": 2,
     }.items():
@@ -178,7 +178,7 @@ def test_a_change_of_one_run_reruns_what_depends_on_it_alone(finished: Path) -> 
     changes = "models: {vis_mem_vae: {slots: 3}}"
     result = project.tiny(finished, "-n", "--quiet", "rules", changes=changes)
     jobs = "\n" + _squeezed(result)
-    assert "\ntrain 1" in jobs and "\nanalyse 4" in jobs  # slots, likelihood, convergence, samples
+    assert "\ntrain 1" in jobs and "\nanalyse 5" in jobs  # slots, encoding, likelihood, convergence, samples
     assert "\nprepare" not in jobs and "\nclassifier" not in jobs
 
 

@@ -170,12 +170,21 @@ class MemVAE(nn.Module):
                 h = memory(h)
         return found
 
-    def slot_means(self) -> Tensor:
-        """Each slot of the memory next to the data as an image (Figure 7): h_g = 0, h_m = slot. Returns [S, D]."""
-        memory = self.memory_of(0)
+    def slot_means(self, level: int = 0) -> Tensor:
+        """Each slot of a memory as an image (Figure 7: level 0, next to the data): [S, D].
+
+        There h_g = 0 and h_m = slot; the layers below and the output layer compute as always.
+        """
+        memory = self.memory_of(level)
         if memory is None:
-            raise InputError("slots: the layer next to the data has no memory; give it slots")
-        return self.likelihood(memory.compose(torch.zeros_like(memory.M), memory.M)).mean
+            where = "the layer next to the data" if level == 0 else f"layer {level + 1} from the data"
+            raise InputError(f"slots: {where} has no memory; give it slots")
+        h = memory.compose(torch.zeros_like(memory.M), memory.M)
+        for below in reversed(range(level)):
+            h, _ = self.decoder[below](h)
+            if lower := self.memory_of(below):
+                h = lower(h)
+        return self.likelihood(h).mean
 
 
 def sample_posterior(posterior: Posterior, noise: Tensor) -> Tensor:

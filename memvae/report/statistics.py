@@ -216,10 +216,35 @@ def chance_of_training(measured: Measured, least_sd: str) -> str:
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's; equal values share their average rank. 0 where one side has no order."""
-    ranks = [np.array([((values < v).sum() + (values <= v).sum() - 1) / 2 for v in values]) for values in (a, b)]
-    centred = [rank - rank.mean() for rank in ranks]
-    size = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
-    return float(centred[0] @ centred[1]) / size if size else 0.0
+    one, other = _ranked(a), _ranked(b)
+    size = float(np.sqrt((one @ one) * (other @ other)))
+    return float(one @ other) / size if size else 0.0
+
+
+def mantel(a: np.ndarray, b: np.ndarray, permutations: int = 10_000) -> tuple[float, float]:
+    """Spearman's rank correlation of two symmetric matrices over their pairs of classes, and its one-sided p-value.
+
+    a, b: [classes, classes], of which the diagonal is not used. The p-value is that of Mantel's test (1967): the share
+    of random permutations of one side's classes, the same ones in every call, whose correlation is as large or larger.
+    The order as it is counts as one of them, so that p is never 0. The pairs share classes, so a test that takes them
+    as independent would be too sure.
+    """
+    first, second = np.triu_indices(len(a), 1)
+    one, other = _ranked(a[first, second]), np.zeros(a.shape)
+    other[first, second] = other[second, first] = _ranked(b[first, second])
+    found, rng, larger = rank_correlation(a[first, second], b[first, second]), np.random.default_rng(0), 0
+    least = one @ other[first, second] - 1e-9 * (one @ one)  # equal but for rounding
+    for start in range(0, permutations, 1000):
+        order = np.tile(np.arange(len(a)), (min(1000, permutations - start), 1))
+        order = rng.permuted(order, axis=1)  # [permutations, classes]
+        larger += int((other[order[:, first], order[:, second]] @ one >= least).sum())
+    return found, (1 + larger) / (1 + permutations)
+
+
+def _ranked(values: np.ndarray) -> np.ndarray:
+    """Ranks minus their mean; equal values share their average rank."""
+    ranks = np.array([((values < v).sum() + (values <= v).sum() - 1) / 2 for v in values])
+    return ranks - ranks.mean()
 
 
 def measurements(found: Iterable[Measured]) -> list[dict[str, object]]:

@@ -36,13 +36,18 @@ def compute(job: Job) -> dict[str, np.ndarray]:
     mode = job.mode(decoder_rows=images * max(samples))
     values = log_likelihood(job.model, test[:images], samples, (job.seed, "log-likelihood of test images"), mode)
     arrays = dict(zip(("test/log_likelihood", "test/log_likelihood_more"), values, strict=False))
-    train = torch.from_numpy(chosen(job.data.pixels("train"), job.spec)[: settings["train_images"]])
-    if job.spec.training.binarise == "each_epoch":
-        train = binarised(train, job.generator("train images")).float()
-    for split, x in (("test", test), ("train", train.to(job.device))):
+    for split, x in (("test", test), ("train", training_images(job, settings["train_images"]))):
         parts = bound_parts(job.model, x, settings["bound_draws"], (job.seed, f"bound of {split} images"))
         arrays |= {f"{split}/{name}": value for name, value in vars(parts).items()}
     return arrays
+
+
+def training_images(job: Job, count: int | None = None) -> Tensor:
+    """The first `count` (None: all) images that the model was trained on, as training saw them: [N, D]."""
+    train = torch.from_numpy(chosen(job.data.pixels("train"), job.spec)[:count])
+    if job.spec.training.binarise == "each_epoch":
+        train = binarised(train, job.generator("train images")).float()
+    return train.to(job.device)
 
 
 @dataclass(frozen=True)
