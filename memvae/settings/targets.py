@@ -46,19 +46,28 @@ def analysis_file(config: Config, run: str, analysis: str) -> str:
 
 # ---- tables and figures ----------------------------------------------------------------------------------------------
 def tables(config: Config, extended: bool = False) -> dict[str, Registered]:
-    """Every table, and the analysis that it shows; `extended`: only those that show the main text's models too."""
+    """Every table, and the analysis that it shows; `extended`: only those that the target of that name adds."""
+    found: dict[str, Registered] = {}
+    for one in _made(config):
+        own = one.declared.tables if one.declared.extended_only == extended else {}
+        found |= dict.fromkeys((*own, *(one.declared.extended if extended else ())), one)
+    return found
+
+
+def figures(config: Config, extended: bool = False) -> dict[str, Registered]:
+    """Every figure, and the analysis that it shows; `extended`: as for tables."""
     return {
-        name: analysis
-        for analysis in config.registered.values()
-        if _is_made(config, analysis)
-        for name in (analysis.declared.extended if extended else analysis.declared.tables)
+        name: one for one in _made(config) if one.declared.extended_only == extended for name in one.declared.figures
     }
 
 
-def figures(config: Config) -> dict[str, Registered]:
-    """Every figure, and the analysis that it shows."""
-    made = [one for one in config.registered.values() if _is_made(config, one)]
-    return {name: analysis for analysis in made for name in analysis.declared.figures}
+def _made(config: Config) -> list[Registered]:
+    return [one for one in config.registered.values() if _is_made(config, one)]
+
+
+def _on_page(config: Config) -> list[Registered]:
+    """The analyses of the page of results and of the measurements."""
+    return [one for one in config.registered.values() if not one.declared.extended_only]
 
 
 def _is_made(config: Config, analysis: Registered) -> bool:
@@ -74,7 +83,7 @@ def shown(config: Config) -> dict[str, tuple[str, Registered]]:
     apart = config.apart.values()
     return (
         {name: ("table", one) for name, one in all_tables.items()}
-        | {name: ("figure", one) for name, one in figures(config).items()}
+        | {name: ("figure", one) for name, one in (figures(config) | figures(config, extended=True)).items()}
         | {name: ("table", one) for one in apart for name in one.declared.tables}
         | {name: ("figure", one) for one in apart for name in one.declared.figures}
     )
@@ -150,7 +159,7 @@ def target(config: Config, name: str) -> dict[str, Any]:
         compared = [one for one in config.registered.values() if one.declared.paper]
         return _target("scorecard", name, [part(config, one, SCORECARDS[name]) for one in compared])
     if name == MEASUREMENTS:
-        return _target(MEASUREMENTS, name, [part(config, one) for one in config.registered.values()])
+        return _target(MEASUREMENTS, name, [part(config, one) for one in _on_page(config)])
     kind, analysis = shown(config)[name]
     if analysis.ablation:
         return {**_target(kind, name, [ablation_part(config, analysis)]), "own": analysis.own(name)}
@@ -253,7 +262,7 @@ def measurements_file(config: Config) -> str:
 
 
 def all_files(config: Config, extended: bool = False) -> list[str]:
-    """Every table and figure, scorecard and measurements; `extended`: the tables of the main text's models too."""
+    """Every table and figure, scorecard and measurements; `extended`: what the target of that name adds, too."""
     made = [
         *(("table", name) for name in tables(config)),
         *(("figure", name) for name in figures(config)),
@@ -261,7 +270,8 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
         (MEASUREMENTS, MEASUREMENTS),
     ]
     if extended:
-        made += [*(("table", name) for name in tables(config, extended=True)), ("scorecard", "scorecard_extended")]
+        made += [("table", name) for name in tables(config, extended=True)]
+        made += [*(("figure", name) for name in figures(config, extended=True)), ("scorecard", "scorecard_extended")]
     return [path for kind, name in made for path in files(config, kind, name)]
 
 
@@ -301,7 +311,7 @@ def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
         "title": config.title,
         "seeds": config.seeds,
         "command": " ".join(filter(None, ("snakemake", asked, f"--config scale={config.scale}{seeds}"))),
-        "parts": [part(config, one) for one in config.registered.values()],
+        "parts": [part(config, one) for one in _on_page(config)],
         "not_run": not_run(config),
         "files": page_files(config),
     }
@@ -310,7 +320,7 @@ def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
 def page_inputs(config: Config) -> list[str]:
     """What the page shows (tables, scorecard, figures) and what it is judged by (models and analyses)."""
     shown_files = [path for path in all_files(config) if path.endswith((".md", ".csv", ".png"))]
-    rows = [row for one in config.registered.values() for row in part(config, one)["layout"]["rows"]]
+    rows = [row for one in _on_page(config) for row in part(config, one)["layout"]["rows"]]
     models = [model_file(config, run) for row in rows for run in row["runs"]]
     return list(dict.fromkeys([*shown_files, *drawn_from(config), *models]))
 
@@ -318,5 +328,5 @@ def page_inputs(config: Config) -> list[str]:
 def page_files(config: Config) -> list[str]:
     """The pictures and numbers beside the page."""
     names = [path.rpartition("/")[2] for path in all_files(config) if path.endswith((".csv", ".png"))]
-    own = ["claims", "provenance", *(name for one in config.registered.values() for name in one.declared.records)]
+    own = ["claims", "provenance", *(name for one in _on_page(config) for name in one.declared.records)]
     return [f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *(f"{name}.csv" for name in own))]
