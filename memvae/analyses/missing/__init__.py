@@ -16,6 +16,7 @@ CHAINS = {
 }
 SAMPLED = ("pseudo_gibbs", METROPOLIS)  # chains that draw the missing pixels; the others put the decoder's mean there
 ESTIMATES = ("last", "average")
+COMPARED = ((PAPER, "last"), *((chain, "average") for chain in CHAINS))  # what is shown; the first is the paper's
 
 
 def work(network: Network, settings: Mapping[str, Any], train_images: int, test_images: int) -> Work:

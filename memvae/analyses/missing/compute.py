@@ -111,7 +111,8 @@ def chain(
     the decoder's mean (`paper`, `plug_in`: the authors' code) or a draw from p(x|z) (`pseudo_gibbs`: Rezende et al.
     2014). `metropolis` (Mattei and Frellsen 2018) keeps the old z unless the new one z' is accepted, with probability
     min(1, p(x|z') p(z') q(z|x) / (p(x|z) p(z) q(z'|x))), x the completed image; its stationary distribution is
-    p(z, x_missing | x_observed), whatever q is. All chains use the same random numbers.
+    p(z, x_missing | x_observed), whatever q is; in the first half of burn-in it accepts every z, for from noise it
+    would hardly move. All chains use the same random numbers.
     """
     completed = torch.where(missing, start, x)
     pixels = missing.sum(1).clamp(min=1).double()  # [N]
@@ -127,7 +128,7 @@ def chain(
         z = sample_posterior(q, torch.randn(q.mean.shape, generator=generator, dtype=q.mean.dtype).to(x.device))
         likelihood = decode(z)
         accept = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        if name == METROPOLIS and state is not None:
+        if name == METROPOLIS and state is not None and iteration >= burn_in // 2:
             weights = [_log_weight(completed, one, q, at) for at, one in ((z, likelihood), state)]
             chance = torch.rand(len(x), generator=generator, dtype=torch.float64).to(x.device)
             accept = chance.log() < weights[0] - weights[1]

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from memvae.analyses.imputation.show import HALF, SEED_SD, noise_title
-from memvae.analyses.missing import CHAINS, ESTIMATES, METROPOLIS, PAPER, SAMPLED
+from memvae.analyses.missing import CHAINS, COMPARED, ESTIMATES, METROPOLIS, PAPER
 from memvae.report import statistics, style
 from memvae.report.canvas import Canvas
 from memvae.report.claims import NONE, judged
@@ -59,7 +59,7 @@ def table(view: View) -> Table:
     columns += [Column("accepted", "accepted, %", 0)]
     sections = []
     for row, _ in view.rows:
-        own = [one for one in records if one["row"] == model_key(row) and one["chosen"]]
+        own = [one for one in records if one["row"] == model_key(row) and one["compared"]]
         sections.append(Section(row.title, columns, [_line(one) for one in own], long=True))
     return Table("missing", "Missing pixels, four chains compared", records, sections, _notes(view))
 
@@ -75,7 +75,7 @@ def _record(view: View, row: Row, found: list[RunFile], noise: str, chain: str, 
         record |= {name: one.mean if one else None, f"{name}_standard_error": one.error if one else None}
     accepted = view.number(row, "accepted", f"{noise} {chain}")
     record["accepted"] = accepted.mean if accepted else None
-    record["chosen"] = estimate == _estimate(chain)
+    record["compared"] = (chain, estimate) in COMPARED
     record["images"] = found[0].array("labels").size if found else None
     return record | view.facts(row, found, found[0].setting("samples") if found else None)
 
@@ -87,7 +87,8 @@ def _line(record: dict[str, Any]) -> dict[str, Any]:
         for kind in (name, f"{name}_minus_paper"):
             value, error, minus = record[kind], record[f"{kind}_standard_error"], kind != name
             text = NOT_RUN if value == NOT_RUN else f"{number(value, decimals, minus)} ± {number(error, decimals)}"
-            cells[kind.replace("_paper", "") + "_cell"] = "" if minus and record["chain"] == PAPER else text
+            first = (record["chain"], record["estimate"]) == COMPARED[0]
+            cells[kind.replace("_paper", "") + "_cell"] = "" if minus and first else text
     return {**record, **cells}
 
 
@@ -101,14 +102,13 @@ def _notes(view: View) -> list[str]:
         f"{first.array('labels').size:,} test images, binary; batch norm has the collected statistics but in the "
         "paper's chain.",
         f"Estimates of a missing pixel: last, the decoder's mean after the last iteration; average, its mean over "
-        f"iterations {burn_in + 1} to {iterations}. Here the first for chains that put means into the missing pixels, "
-        "as the paper does, the second for those that draw them; the .csv has both.",
+        f"iterations {burn_in + 1} to {iterations}. The paper takes the last; of the other chains it is in the .csv.",
         "Error: squared error per missing pixel against the grey values. Recovered: classes that the classifier of "
         "`imputation` reads right. ±: one standard error over images, paired for differences.",
         f"Log-score, nats per image: log of the average p(missing pixels | z) over the {iterations - burn_in} z after "
-        "burn-in, what the chain says of the missing pixels. The model's: log p(missing pixels | observed pixels) by "
-        "importance sampling, rather too high than too low; no chain can have more on average, and the right one "
-        "reaches it with enough z.",
+        "burn-in, what the chain says of the missing pixels; a chain that accepts few z has few that differ. The "
+        "model's: log p(missing pixels | observed pixels) by importance sampling, too high rather than too low; "
+        "Metropolis would reach it with enough z.",
         f"Data: {view.data()}.",
         *survives(view),
     )
@@ -120,14 +120,14 @@ def survives(view: View) -> list[str]:
     rows = view.row("mem_vae"), view.row("vae")
     sentences = []
     gains = []
-    for chain in CHAINS if all(rows) else ():
-        place = f"{HALF} {chain} {_estimate(chain)}"
+    for chain, estimate in COMPARED if all(rows) else ():
+        place = f"{HALF} {chain} {estimate}"
         ours, theirs = (view.number(row, "recovered", place) for row in rows)
         if ours and theirs:
             gain = statistics.difference(ours, theirs, _of(f"{place.replace(' ', '/')}/recovered"), factor=100)
             error = statistics.joined(gain.error, statistics.seed_error(gain, SEED_SD))
             verdict = NONE if view.stands_in else judged(gain.mean, error)
-            gains.append(f"{CHAINS[chain]} {gain.mean:+.1f} ± {error:.1f} points, {verdict}")
+            gains.append(f"{CHAINS[chain]}, {estimate} {gain.mean:+.1f} ± {error:.1f} points, {verdict}")
     if gains:
         why = " (another data set stands for MNIST, so nothing is said about the claim)" if view.stands_in else ""
         sentences.append(
@@ -136,14 +136,14 @@ def survives(view: View) -> list[str]:
         )
     for row, found in view.made:
         noises, counts = found[0].attribute("noises"), []
-        for chain in (chain for chain in CHAINS if chain != PAPER):
-            places = [f"{noise} {chain} {_estimate(chain)}" for noise in noises]
+        for chain, estimate in COMPARED[1:]:
+            places = [f"{noise} {chain} {estimate}" for noise in noises]
             changes = [one for place in places if (one := view.number(row, "error_minus_paper", place))]
             lower, higher = (sum(sign * one.mean > 2 * (one.error or 0) for one in changes) for sign in (-1, 1))
-            counts.append(f"{CHAINS[chain]} {lower} and {higher}")
+            counts.append(f"{CHAINS[chain]}, {estimate} {lower} and {higher}")
         sentences.append(
             f"{row.title}: of {len(noises)} noises, the error is clearly lower and clearly higher than that of the "
-            f"paper's chain for: {', '.join(counts)}."
+            f"paper's estimate for: {'; '.join(counts)}."
         )
     return sentences
 
@@ -160,9 +160,9 @@ def figure(view: View) -> Figure:
     first = view.made[0][1][0]
     words = f"seed {first.seed}, the first {first.array('labels').size:,} test images"
     said = (
-        "Lines: the estimate of each chain as the table has it (bars at the end: one standard error over images). "
-        "Thin dots: the other estimate. Averages begin after burn-in, iteration "
-        f"{first.setting('burn_in')}.\n{view.figure_note([one[0] for _, one in view.made], words)}"
+        "Bars at the end: one standard error over images. Averages are of the iterations after burn-in, so up to "
+        f"iteration {first.setting('burn_in')} all lines are of the last. The Metropolis chain accepts every z in the "
+        f"first half of burn-in.\n{view.figure_note([one[0] for _, one in view.made], words)}"
     )
     canvas = Canvas(style.PAGE, foot + rows * (height + head) + (rows - 1) * gap, said)
     for across, noise in enumerate(noises):
@@ -170,17 +170,13 @@ def figure(view: View) -> Figure:
             bottom = foot + (rows - 1 - down) * (height + head + gap)
             axes = canvas.axes(left + across * (width + between), bottom, width, height)
             axes.set_title(style.text(f"{row.title}: {noise_title(noise)}"))
-            for place, chain in enumerate(CHAINS):
-                colour = style.COLOURS[place]
-                for estimate in ESTIMATES:
-                    curve = found[0].array(f"{noise}/{chain}/{estimate}/curve")
-                    if estimate == _estimate(chain):
-                        axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, label=CHAINS[chain])
-                        error = statistics.standard_error(found[0].array(f"{noise}/{chain}/{estimate}/error"))
-                        at = len(curve) * (1 + 0.03 * place)
-                        axes.errorbar([at], [curve[-1]], error, color=colour, marker=style.MARKERS[place])
-                    else:
-                        axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, linestyle=":", linewidth=0.6)
+            for place, (chain, estimate) in enumerate(COMPARED):
+                curve = found[0].array(f"{noise}/{chain}/{estimate}/curve")
+                error = statistics.standard_error(found[0].array(f"{noise}/{chain}/{estimate}/error"))
+                look: Any = {"color": style.COLOURS[place], "linestyle": "-" if place else ":"}
+                axes.plot(np.arange(1, len(curve) + 1), curve, label=f"{CHAINS[chain]}: {estimate}", **look)
+                at = len(curve) * (1 + 0.04 * place)
+                axes.errorbar([at], [curve[-1]], error, marker=style.MARKERS[place], **look)
             axes.set(xscale="log", ylim=(0, None))
             axes.grid(alpha=0.25, linewidth=0.4)
             if not across:
@@ -196,11 +192,6 @@ def figure(view: View) -> Figure:
             axes.set_ylabel("accepted z, %")
             axes.legend(frameon=False)
     return canvas.figure
-
-
-def _estimate(chain: str) -> str:
-    """The estimate that goes with a chain."""
-    return "average" if chain in SAMPLED else "last"
 
 
 def _of(array: str) -> Values:
