@@ -25,7 +25,8 @@ from memvae.model.network import Likelihood, Posterior, sample_posterior
 from memvae.progress import Progress
 from memvae.random import keyed
 
-Encode, Decode = Callable[[Tensor], Posterior], Callable[[Tensor], Likelihood]
+Encode = Callable[[Tensor], Posterior]
+Decode = Callable[[Tensor], Likelihood]
 Key = tuple[int | str, ...]
 
 BATCH = 1000  # at most, images at a time: the batch whose statistics the paper's chain uses (C)
