@@ -32,6 +32,7 @@ SMALL_ANALYSES = {
     "samples": {"samples": 64, "images": 10},
     "detail": {"draws": 5, "images": 10, "samples": 5, "bound_draws": 2},
     "encoding": {"images": 10, "samples": 5, "bound_draws": 2},
+    "missing": {"iterations": 3, "burn_in": 1, "images": 10, "samples": 4},
 }
 SMALL_ABLATION = {"seeds": [0], "epochs": 2, "axes": {"slots": [[3, 2], 0], "attention": None, "composition": None}}
 APPENDIX = [{"dataset": "mnist", "model": model, "k": 1} for model in ("vae", "mem_vae")]

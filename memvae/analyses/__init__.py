@@ -52,6 +52,7 @@ class Analysis:
     figures: Mapping[str, str] = field(default_factory=dict)
     extended: Mapping[str, str] = field(default_factory=dict)  # tables that show the main text's models too
     extended_figures: Mapping[str, str] = field(default_factory=dict)  # figures that do
+    extended_only: bool = False  # its tables and figures are of the target `extended` alone, beside the page of results
     beside: tuple[str, ...] = ()  # tables that the page of results only links to
     records: tuple[str, ...] = ()  # further .csv files beside the page, RECORDS of `show.py`
     paper: tuple[str, ...] = ()  # tables of config/paper.yaml that its numbers are compared with

@@ -46,23 +46,28 @@ def analysis_file(config: Config, run: str, analysis: str) -> str:
 
 # ---- tables and figures ----------------------------------------------------------------------------------------------
 def tables(config: Config, extended: bool = False) -> dict[str, Registered]:
-    """Every table, and the analysis that it shows; `extended`: only those that show the main text's models too."""
-    return {
-        name: analysis
-        for analysis in config.registered.values()
-        if _is_made(config, analysis)
-        for name in (analysis.declared.extended if extended else analysis.declared.tables)
-    }
+    """Every table, and the analysis that it shows; `extended`: only those that the target of that name adds."""
+    return _shown_by(config, "tables", "extended", extended)
 
 
 def figures(config: Config, extended: bool = False) -> dict[str, Registered]:
-    """Every figure, and the analysis that it shows; `extended`: only those that show the main text's models too."""
-    return {
-        name: analysis
-        for analysis in config.registered.values()
-        if _is_made(config, analysis)
-        for name in (analysis.declared.extended_figures if extended else analysis.declared.figures)
-    }
+    """Every figure, and the analysis that it shows; `extended`: as for tables."""
+    return _shown_by(config, "figures", "extended_figures", extended)
+
+
+def _shown_by(config: Config, own: str, more: str, extended: bool) -> dict[str, Registered]:
+    """own, more: fields of a declaration; what the target `extended` adds is `more`, and `own` of some analyses."""
+    found: dict[str, Registered] = {}
+    for one in config.registered.values():
+        if _is_made(config, one):
+            names = [*(getattr(one.declared, own) if one.declared.extended_only == extended else ())]
+            found |= dict.fromkeys([*names, *(getattr(one.declared, more) if extended else ())], one)
+    return found
+
+
+def _plain(config: Config) -> list[Registered]:
+    """The analyses of the page of results and of the measurements."""
+    return [one for one in config.registered.values() if not one.declared.extended_only]
 
 
 def _is_made(config: Config, analysis: Registered) -> bool:
@@ -188,7 +193,7 @@ def target(config: Config, name: str) -> dict[str, Any]:
         compared = [one for one in config.registered.values() if one.declared.paper]
         return _target("scorecard", name, [part(config, one, SCORECARDS[name]) for one in compared])
     if name == MEASUREMENTS:
-        parts = [part(config, one) for one in config.registered.values()]
+        parts = [part(config, one) for one in _plain(config)]
         return _target(MEASUREMENTS, name, [*parts, *(ablation_part(config, config.apart[one]) for one in config.made)])
     kind, analysis = shown(config)[name]
     if analysis.ablation:
@@ -293,7 +298,7 @@ def measurements_file(config: Config) -> str:
 
 
 def all_files(config: Config, extended: bool = False) -> list[str]:
-    """Every table and figure, scorecard and measurements; `extended`: those of the main text's models too."""
+    """Every table and figure, scorecard and measurements; `extended`: what the target of that name adds, too."""
     made = [
         *(("table", name) for name in tables(config)),
         *(("figure", name) for name in figures(config)),
@@ -301,11 +306,8 @@ def all_files(config: Config, extended: bool = False) -> list[str]:
         (MEASUREMENTS, MEASUREMENTS),
     ]
     if extended:
-        made += [
-            *(("table", name) for name in tables(config, extended=True)),
-            *(("figure", name) for name in figures(config, extended=True)),
-            ("scorecard", "scorecard_extended"),
-        ]
+        made += [("table", name) for name in tables(config, extended=True)]
+        made += [*(("figure", name) for name in figures(config, extended=True)), ("scorecard", "scorecard_extended")]
     return [path for kind, name in made for path in files(config, kind, name)]
 
 
@@ -352,7 +354,7 @@ def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
         "title": config.title,
         "seeds": config.seeds,
         "command": " ".join(filter(None, ("snakemake", asked, f"--config scale={config.scale}{seeds}"))),
-        "parts": [part(config, one) for one in config.registered.values()],
+        "parts": [part(config, one) for one in _plain(config)],
         "ablations": [
             {
                 "title": config.ablations[name]["title"],
@@ -369,7 +371,7 @@ def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
 def page_inputs(config: Config) -> list[str]:
     """What the page shows (tables, scorecard, figures) and what it is judged by (models and analyses)."""
     shown_files = [path for path in _on_page(config) if path.endswith((".md", ".csv", ".png"))]
-    rows = [row for one in config.registered.values() for row in part(config, one)["layout"]["rows"]]
+    rows = [row for one in _plain(config) for row in part(config, one)["layout"]["rows"]]
     models = [model_file(config, run) for row in rows for run in row["runs"]]
     return list(dict.fromkeys([*shown_files, *drawn_from(config), *models]))
 
@@ -385,5 +387,5 @@ def _on_page(config: Config) -> list[str]:
 def page_files(config: Config) -> list[str]:
     """The pictures and numbers beside the page."""
     names = [path.rpartition("/")[2] for path in _on_page(config) if path.endswith((".csv", ".png"))]
-    own = ["claims", "provenance", *(name for one in config.registered.values() for name in one.declared.records)]
+    own = ["claims", "provenance", *(name for one in _plain(config) for name in one.declared.records)]
     return [f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *(f"{name}.csv" for name in own))]

@@ -1,0 +1,52 @@
+"""Missing pixels inferred by the paper's plug-in chain and by chains that draw them, at the same cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from memvae.analyses import Analysis, Work
+from memvae.settings.rules import Flag, ListOf, Real, Whole
+from memvae.settings.spec import Network
+
+PAPER, METROPOLIS = "paper", "metropolis"
+CHAINS = {
+    PAPER: "the paper's plug-in, batch statistics",
+    "plug_in": "plug-in",
+    "pseudo_gibbs": "pseudo-Gibbs",
+    METROPOLIS: "Metropolis-within-Gibbs",
+}
+SAMPLED = ("pseudo_gibbs", METROPOLIS)  # chains that draw the missing pixels; the others put the decoder's mean there
+ESTIMATES = ("last", "average")
+COMPARED = ((PAPER, "last"), *((chain, "average") for chain in CHAINS))  # what is shown; the first is the paper's
+
+
+def work(network: Network, settings: Mapping[str, Any], train_images: int, test_images: int) -> Work:
+    noises = len(settings["squares"]) + len(settings["drops"]) + bool(settings["left_half"])
+    rows = noises * min(settings["images"], test_images)
+    return Work(decoder_rows=rows * settings["samples"], network_rows=rows * settings["iterations"] * len(CHAINS))
+
+
+def refused(settings: Mapping[str, Any], networks: Sequence[Network]) -> str:
+    if settings["burn_in"] < settings["iterations"]:
+        return ""
+    return f"burn_in: found {settings['burn_in']}, expected less than the {settings['iterations']} iterations"
+
+
+ANALYSIS = Analysis(
+    version=1,
+    settings={
+        "iterations": Whole(2, note="of every chain, each one pass through encoder and decoder"),
+        "burn_in": Whole(note="iterations that averages leave out"),
+        "images": Whole(2, note="test images, the first ones"),
+        "samples": Whole(2, note="draws of z for the log-likelihood of the missing pixels"),
+        "squares": ListOf(Whole(2), note="side of the missing centred square, pixels"),
+        "drops": ListOf(Real(0.001, 1), note="probability that a pixel is missing"),
+        "left_half": Flag(note="the left half is missing"),
+    },
+    needs=("data", "classifier"),
+    labels=True,
+    extended_only=True,
+    tables={"missing": "Missing pixels, four chains compared"},
+    figures={"missing_by_iteration": "Missing pixels, error against iteration"},
+    work=work,
+    refused=refused,
+)
