@@ -48,8 +48,8 @@ def prepare(arguments: Arguments) -> None:
     entry = schema.raw_data(_json(given, "--spec"), "--spec") if given else _dataset_entry(arguments)
     raw = Path(arguments.raw or targets.raw_file(arguments.dataset, ""))
     arrays, attributes = prepared(arguments.dataset, entry, raw)
-    output = arguments.output or targets.data_file(arguments.dataset)
-    _write(arguments, output, "dataset", arrays, attributes, [entry["file"]] if "file" in entry else [])
+    inputs = [*(raw / name for name in entry.get("files", {})), *([entry["file"]] if "file" in entry else [])]
+    _write(arguments, arguments.output or targets.data_file(arguments.dataset), "dataset", arrays, attributes, inputs)
 
 
 def train(arguments: Arguments) -> None:
@@ -242,9 +242,9 @@ def redraw(arguments: Arguments) -> None:
     own = {one.reference for one in _config(arguments).registered.values()} if arguments.configfile else set()
     manifest = archives.redraw(Path(arguments.archive), output, own)
     ours = store.provenance()["code_version"]
-    if manifest.code_version != ours:
-        say(f"redraw: the archive was made by memvae {manifest.code_version}, this is {ours}: bytes may differ")
-    say(f"redraw: wrote {len(manifest.targets)} tables, figures and scorecards (scale={manifest.scale}) to {output}/")
+    if manifest["code_version"] != ours:
+        say(f"redraw: the archive was made by memvae {manifest['code_version']}, this is {ours}: bytes may differ")
+    say(f"redraw: wrote {len(manifest['targets'])} tables, figures, ... (scale={manifest['scale']}) to {output}/")
 
 
 # ---- questions about a file, a target, a machine ---------------------------------------------------------------------
@@ -253,7 +253,7 @@ def trace(arguments: Arguments) -> None:
     from memvae.operations import trace as lineage
 
     found = lineage.trace(arguments.path)
-    links = lineage.verify(found, lambda: _config(arguments).datasets) if arguments.verify else []
+    links = lineage.verify(found) if arguments.verify else []
     print(lineage.as_json(found, links) if arguments.json else lineage.as_tree(found, links), flush=True)
     if broken := lineage.problems(links):
         raise InputError("\n".join(broken))

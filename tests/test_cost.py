@@ -102,7 +102,7 @@ def test_the_command_plans_without_running(finished: Path) -> None:
     options = ("--configfile", str(project.ROOT / "tests/tiny.yaml"))
     result = project.memvae(finished, "cost", "results/tiny/tables/likelihood_extended.csv", *options)
     assert result.returncode == 0, result.stderr
-    assert "trainings" in result.stdout and "train" in result.stdout and "core time from" in result.stdout
+    assert "trainings" in result.stdout and "train" in result.stdout and "GB are free" in result.stdout
     assert "nothing to be done" in project.memvae(finished, "cost", "figures/tiny/fig7.png", *options).stdout
     refused = project.memvae(finished, "cost", "figures/tiny/fig9.png", *options)
     assert refused.returncode == 2 and "found no such target" in refused.stderr

@@ -39,15 +39,6 @@ IN_DOCUMENTS = [
 ]
 
 
-def test_it_can_be_read_in_two_minutes() -> None:
-    assert len(README.splitlines()) <= 100 and len(README.split()) <= 700
-
-
-def test_its_second_command_is_that_of_ci() -> None:
-    assert "pip install -c requirements.lock -e '.[test]' && pytest" in README
-    assert "install_project '.[test]'\n" in (project.ROOT / ".ci/run").read_text()
-
-
 @pytest.mark.parametrize(("program", "arguments"), IN_DOCUMENTS)
 def test_options_of_the_documents_exist(program: str, arguments: str) -> None:
     """argparse exits on a word or an option that it does not know. A subcommand alone is a name."""

@@ -167,7 +167,7 @@ def inputs(config: Config, name: str) -> list[str]:
     return inputs_of(target(config, name))
 
 
-def inputs_of(*targets: dict[str, Any]) -> list[str]:
+def inputs_of(*targets: Mapping[str, Any]) -> list[str]:
     """The files that some targets are drawn from, each once."""
     return list(dict.fromkeys(path for one in targets for part in one["parts"] for path in part["inputs"]))
 
