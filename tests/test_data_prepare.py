@@ -214,7 +214,7 @@ def test_a_file_that_is_no_hdf5_is_refused(tmp_path):
     content = (tmp_path / "own.h5").read_bytes()
     for damaged in (b"", b"text", content[:-1]):
         (tmp_path / "own.h5").write_bytes(damaged)
-        with pytest.raises(InputError, match="damaged or no HDF5 file"):
+        with pytest.raises(InputError, match="cannot be read"):
             prepare("own", entry, tmp_path)
     (tmp_path / "own.h5").unlink()
     with pytest.raises(InputError, match="not found"):

@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 
 import project
 import pytest

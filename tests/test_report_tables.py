@@ -13,7 +13,6 @@ import memvae
 from memvae.analyses.imputation.show import noise_title
 from memvae.errors import InputError
 from memvae.report import table
-from memvae.report.layout import Layout
 from memvae.settings import registry
 
 PAPER = Path(__file__).resolve().parents[1] / "config/paper.yaml"
@@ -348,19 +347,3 @@ def test_missing_damaged_and_foreign_inputs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not found"):
         make("probing", layout, [tmp_path / "none.h5"], tmp_path)
     assert not (tmp_path / "tables").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"colour": "red"}, "unknown key 'colour'"),
-        ({"rows": [{"model": "vae"}]}, r"rows\[0\]: the key 'paper_dataset' is missing"),
-        ({"rows": [{**synthetic.row("vae"), "k": "1"}]}, r"rows\[0\].k: found '1', expected int"),
-        ({"rows": [{**synthetic.row("vae"), "runs": [1]}]}, "expected names of runs"),
-        ({"scale": "demo"}, "expected a note"),
-        ({"note": "short"}, "expected a note"),
-    ],
-)
-def test_layout_is_read_strictly(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Layout.from_dict({**synthetic.layout(synthetic.row("vae")), **change})

@@ -300,17 +300,3 @@ def test_what_cannot_be_read_just_now_is_not_called_damaged(file, monkeypatch, n
     with pytest.raises(Unreadable, match="cannot be read just now") as caught:
         store.read(file, "model")
     assert "damaged" not in str(caught.value) and "delete" not in str(caught.value)
-
-
-def test_a_file_that_another_program_holds_open_is_read(file):
-    with h5py.File(file, "r+"):
-        assert store.read(file, "model").arrays
-
-
-def test_a_missing_filter_is_no_damage(file, monkeypatch):
-    def failing(*arguments, **options):
-        raise OSError("Can't synchronously read data (required filter 'blosc' is not registered)")
-
-    monkeypatch.setattr(store.h5py.Group, "visititems", failing)
-    with pytest.raises(Unreadable, match="required filter 'blosc' is not registered"):
-        store.read(file, "model")
