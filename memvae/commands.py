@@ -6,7 +6,7 @@ A subcommand imports what it needs and nothing else: training and evaluation run
 import argparse
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from memvae.files import store
 from memvae.progress import say
 from memvae.settings import config as configuration
 from memvae.settings import registry, schema, targets
+from memvae.settings.rules import known
 from memvae.settings.spec import RunSpec
 
 Arguments = argparse.Namespace
@@ -33,8 +34,8 @@ def download(arguments: Arguments) -> None:
         folder = data_folder(_config(arguments).data_folder)
     if arguments.output and not arguments.file:
         raise InputError("--output: found no --file, expected one, since --output is the path of one file; add it")
-    if arguments.file and arguments.file not in files:
-        raise InputError(f"{arguments.dataset}: found the file {arguments.file!r}, expected one of {', '.join(files)}")
+    if arguments.file:
+        known(f"{arguments.dataset}: file", arguments.file, files)
     for name in [arguments.file] if arguments.file else files:
         path = Path(arguments.output or targets.raw_file(arguments.dataset, name))
         fetch(arguments.dataset, name, files[name], path, folder, say)
@@ -181,10 +182,8 @@ def measurements(arguments: Arguments) -> None:
 def _draw(arguments: Arguments, name: str, kind: str) -> None:
     from memvae.report import render
 
-    if not arguments.plan:
-        names = _names(arguments, kind)
-        if name not in names:
-            raise InputError(f"{kind}: found {name!r}, expected one of {', '.join(names)}")
+    if not arguments.plan and kind != targets.MEASUREMENTS:
+        known(kind, name, targets.SCORECARDS if kind == "scorecard" else targets.of_kind(_config(arguments), kind))
     target = _plan(arguments, name)["target"]
     output = Path(arguments.output or targets.files(_config(arguments), kind, name)[0])
     paper = None if kind == "figure" else Path(arguments.paper)
@@ -308,8 +307,7 @@ def _config(arguments: Arguments) -> configuration.Config:
 def _dataset_entry(arguments: Arguments) -> dict[str, Any]:
     """The configuration's entry of the data set; an unknown one is an InputError."""
     datasets = _config(arguments).datasets
-    if arguments.dataset not in datasets:
-        raise InputError(f"dataset: found {arguments.dataset!r}, expected one of {', '.join(datasets)}")
+    known("dataset", arguments.dataset, datasets)
     entry: dict[str, Any] = datasets[arguments.dataset]
     return entry
 
@@ -318,10 +316,9 @@ def _analysis(arguments: Arguments) -> registry.Registered:
     """The analysis of the subcommand: of the module that an option names, else of the configuration."""
     if arguments.module or arguments.name in registry.shipped():
         return registry.find(arguments.name, arguments.module or "")
-    known = _config(arguments).registered
-    if arguments.name not in known:
-        raise InputError(f"analysis: found {arguments.name!r}, expected one of {', '.join(known)}")
-    return known[arguments.name]
+    registered = _config(arguments).registered
+    known("analysis", arguments.name, registered)
+    return registered[arguments.name]
 
 
 def _spec(arguments: Arguments) -> RunSpec:
@@ -342,17 +339,6 @@ def _settings(arguments: Arguments, analysis: str, dataset: str) -> dict[str, An
     if not isinstance(found, dict):
         raise InputError(f"--settings: found {found!r}, expected a mapping; leave the option out")
     return found
-
-
-def _names(arguments: Arguments, kind: str) -> list[str]:
-    """The targets of one kind that the configuration has."""
-    config = _config(arguments)
-    found: Mapping[str, list[str]] = {
-        "table": list(targets.of_kind(config, "table")),
-        "figure": list(targets.of_kind(config, "figure")),
-        "scorecard": [*targets.SCORECARDS],
-    }
-    return found.get(kind, [kind])
 
 
 def _plan(arguments: Arguments, name: str) -> dict[str, Any]:

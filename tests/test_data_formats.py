@@ -63,21 +63,6 @@ def test_a_malformed_idx_file_is_refused(tmp_path, content, expected):
     refused(formats.idx_images, tmp_path / "file.gz", content, expected)
 
 
-def test_images_are_no_labels(tmp_path):
-    refused(
-        formats.idx_labels,
-        tmp_path / "file.gz",
-        gzip.compress(idx(IMAGES), mtime=0),
-        "magic number 2051, expected 2049",
-    )
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    for read in (formats.idx_images, formats.frey_mat, lambda path: formats.binary_rows(path, 4)):
-        with pytest.raises(InputError, match="No such file"):
-            read(tmp_path / "none")
-
-
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_damaged_idx_file_is_never_read_as_other_images(data):
@@ -153,13 +138,3 @@ def test_another_mat_file_is_refused(mat):
     ):
         with pytest.raises(InputError, match=expected):
             formats.frey_mat(mat(**variables))
-
-
-@pytest.mark.parametrize("length", [0, 3, 100, 130, 200, 100_000, 1_000_000])
-def test_a_truncated_mat_file_is_refused(mat, length):
-    path = mat(ff=frames())
-    refused(formats.frey_mat, path, path.read_bytes()[:length], "MATLAB")
-
-
-def test_a_page_instead_of_a_mat_file_is_refused(mat, tmp_path):
-    refused(formats.frey_mat, tmp_path / "page.mat", b"<html>not found</html>" * 20, "MATLAB")

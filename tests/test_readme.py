@@ -73,12 +73,6 @@ def test_its_commands_can_be_planned(folder: Path, options: str) -> None:
     assert result.returncode == 0 and re.search(r"^total +\d+", result.stdout + result.stderr, re.MULTILINE)
 
 
-@pytest.mark.xdist_group("readme")
-def test_table3_is_made_without_data(folder: Path) -> None:
-    assert project.snakemake(folder, "results/tables/table3.csv").returncode == 0
-    assert "1,440,984" in (folder / "results/tables/table3.md").read_text()
-
-
 def test_the_list_of_targets_has_all_of_the_workflow() -> None:
     for name in (*targets.tables(project.TINY), *targets.figures(project.TINY), *targets.CHECKS):
         assert re.search(rf"`(results/tables/|figures/)?{name}`", RUNNING), name

@@ -45,44 +45,30 @@ def analysis_file(config: Config, run: str, analysis: str) -> str:
 
 
 # ---- tables and figures ----------------------------------------------------------------------------------------------
-def tables(config: Config, extended: bool = False) -> dict[str, Registered]:
-    """Every table, and the analysis that it shows; `extended`: only those that show the main text's models too."""
-    return {
-        name: analysis
-        for analysis in config.registered.values()
-        if _is_made(config, analysis)
-        for name in (analysis.declared.extended if extended else analysis.declared.tables)
-    }
-
-
-def figures(config: Config) -> dict[str, Registered]:
-    """Every figure, and the analysis that it shows."""
-    made = [one for one in config.registered.values() if _is_made(config, one)]
-    return {name: analysis for analysis in made for name in analysis.declared.figures}
-
-
-def _is_made(config: Config, analysis: Registered) -> bool:
-    """Whether any of its rows is run at this scale; of networks alone nothing is run."""
-    if analysis.declared.of == "networks":
-        return True
-    return any(row.runs for row in config.analysis_rows(analysis.name) or config.rows("appendix", "own"))
-
-
 def shown(config: Config) -> dict[str, tuple[str, Registered]]:
     """Every table and figure: name -> its kind (`table` or `figure`) and its analysis."""
-    all_tables = tables(config) | tables(config, extended=True)
-    apart = config.apart.values()
-    return (
-        {name: ("table", one) for name, one in all_tables.items()}
-        | {name: ("figure", one) for name, one in figures(config).items()}
-        | {name: ("table", one) for one in apart for name in one.declared.tables}
-        | {name: ("figure", one) for one in apart for name in one.declared.figures}
-    )
+    made = [one for one in config.registered.values() if _is_made(config, one)]
+    found: dict[str, tuple[str, Registered]] = {}
+    for one in (*made, *config.apart.values()):
+        found |= {name: ("table", one) for name in (*one.declared.tables, *one.declared.extended)}
+        found |= {name: ("figure", one) for name in one.declared.figures}
+    return found
 
 
 def of_kind(config: Config, kind: str) -> dict[str, Registered]:
     """Every table or every figure, those of ablations too, and the analysis that it shows."""
     return {name: analysis for name, (found, analysis) in shown(config).items() if found == kind}
+
+
+def tables(config: Config, extended: bool = False) -> list[str]:
+    """Every table but those of ablations; `extended`: only those that show the main text's models too."""
+    found = of_kind(config, "table").items()
+    return [name for name, one in found if not one.ablation and (name in one.declared.extended) == extended]
+
+
+def figures(config: Config) -> list[str]:
+    """Every figure but those of ablations."""
+    return [name for name, one in of_kind(config, "figure").items() if not one.ablation]
 
 
 def title(config: Config, name: str) -> str:
@@ -91,6 +77,13 @@ def title(config: Config, name: str) -> str:
         return TITLES[name]
     declared = shown(config)[name][1].declared
     return {**declared.tables, **declared.extended, **declared.figures}[name]
+
+
+def _is_made(config: Config, analysis: Registered) -> bool:
+    """Whether any of its rows is run at this scale; of networks alone nothing is run."""
+    if analysis.declared.of == "networks":
+        return True
+    return any(row.runs for row in config.analysis_rows(analysis.name) or config.rows("appendix", "own"))
 
 
 # ---- what a job is about ---------------------------------------------------------------------------------------------
@@ -146,20 +139,17 @@ def _part(config: Config, analysis: Registered, rows: Iterable[Row], inputs: lis
 
 def target(config: Config, name: str) -> dict[str, Any]:
     """What a table, a figure, a scorecard or the file of measurements is drawn from: kind, name and parts."""
+    found = {"kind": name, "name": name}
+    if name == MEASUREMENTS:
+        return found | {"parts": [part(config, one) for one in config.registered.values()]}
     if name in SCORECARDS:
         compared = [one for one in config.registered.values() if one.declared.paper]
-        return _target("scorecard", name, [part(config, one, SCORECARDS[name]) for one in compared])
-    if name == MEASUREMENTS:
-        return _target(MEASUREMENTS, name, [part(config, one) for one in config.registered.values()])
-    kind, analysis = shown(config)[name]
+        return found | {"kind": "scorecard", "parts": [part(config, one, SCORECARDS[name]) for one in compared]}
+    found["kind"], analysis = shown(config)[name]
     if analysis.ablation:
-        return {**_target(kind, name, [ablation_part(config, analysis)]), "own": analysis.own(name)}
-    extended = name in analysis.declared.extended
-    return _target(kind, name, [part(config, analysis, ("appendix", *(["extended"] if extended else []), "own"))])
-
-
-def _target(kind: str, name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "parts": parts}
+        return found | {"parts": [ablation_part(config, analysis)], "own": analysis.own(name)}
+    extended = ["extended"] if name in analysis.declared.extended else []
+    return found | {"parts": [part(config, analysis, ("appendix", *extended, "own"))]}
 
 
 def inputs(config: Config, name: str) -> list[str]:
@@ -176,11 +166,6 @@ def drawn(config: Config) -> list[dict[str, Any]]:
     """The target of every table and figure, of the scorecard and of the measurements."""
     names = [*tables(config), *figures(config), "scorecard", MEASUREMENTS]
     return [target(config, name) for name in names]
-
-
-def drawn_from(config: Config) -> list[str]:
-    """The files that every target of `drawn` is drawn from, beside the paper's numbers."""
-    return inputs_of(*drawn(config))
 
 
 def networks(config: Config) -> list[dict[str, Any]]:
@@ -242,14 +227,10 @@ def files(config: Config, kind: str, name: str) -> list[str]:
         "table": [f"{config.results}/tables/{name}.{ending}" for ending in TABLE_FORMATS],
         "figure": [f"{config.figures}/{name}.{ending}" for ending in FIGURE_FORMATS],
         "scorecard": [f"{config.results}/{name}.{ending}" for ending in SCORECARD_FORMATS],
-        MEASUREMENTS: [measurements_file(config)],
+        MEASUREMENTS: [f"{config.results}/{MEASUREMENTS}.csv"],
         ARCHIVE: [f"{config.results}/{ARCHIVE}.zip"],
     }
     return known.get(kind, [])
-
-
-def measurements_file(config: Config) -> str:
-    return f"{config.results}/{MEASUREMENTS}.csv"
 
 
 def all_files(config: Config, extended: bool = False) -> list[str]:
@@ -312,7 +293,7 @@ def page_inputs(config: Config) -> list[str]:
     shown_files = [path for path in all_files(config) if path.endswith((".md", ".csv", ".png"))]
     rows = [row for one in config.registered.values() for row in part(config, one)["layout"]["rows"]]
     models = [model_file(config, run) for row in rows for run in row["runs"]]
-    return list(dict.fromkeys([*shown_files, *drawn_from(config), *models]))
+    return list(dict.fromkeys([*shown_files, *inputs_of(*drawn(config)), *models]))
 
 
 def page_files(config: Config) -> list[str]:
