@@ -304,12 +304,11 @@ def _config(arguments: Arguments) -> configuration.Config:
     return configuration.load(arguments.config, overrides, arguments.configfile)
 
 
-def _dataset_entry(arguments: Arguments) -> dict[str, Any]:
+def _dataset_entry(arguments: Arguments) -> Any:
     """The configuration's entry of the data set; an unknown one is an InputError."""
     datasets = _config(arguments).datasets
     known("dataset", arguments.dataset, datasets)
-    entry: dict[str, Any] = datasets[arguments.dataset]
-    return entry
+    return datasets[arguments.dataset]
 
 
 def _analysis(arguments: Arguments) -> registry.Registered:
@@ -335,32 +334,27 @@ def _settings(arguments: Arguments, analysis: str, dataset: str) -> dict[str, An
     """The settings of an analysis, from --settings or the configuration."""
     if not arguments.settings:
         return targets.settings(_config(arguments), analysis, dataset)
-    found = _json(arguments.settings, "--settings")
-    if not isinstance(found, dict):
-        raise InputError(f"--settings: found {found!r}, expected a mapping; leave the option out")
-    return found
+    settings: dict[str, Any] = _json(arguments.settings, "--settings")
+    return settings
 
 
 def _plan(arguments: Arguments, name: str) -> dict[str, Any]:
     """What a target is made of: from the file that the workflow wrote, or from the configuration."""
     if not arguments.plan:
         return targets.plan(_config(arguments), name)
-    expected = "expected the file that snakemake writes when it starts; leave --plan out to use the configuration"
-    try:
-        found = json.loads(store.read_bytes(arguments.plan, "a plan"))
-    except ValueError as error:
-        raise InputError(f"{arguments.plan}: found no JSON ({error}), {expected}") from None
-    if not isinstance(found, dict) or not ({"target", "page", "rows", "scale"} & set(found)):
-        raise InputError(f"{arguments.plan}: found no plan of {name}, {expected}")
+    found: dict[str, Any] = _json(store.read_bytes(arguments.plan, "a plan"), "--plan")
     return found
 
 
-def _json(text: str, option: str) -> Any:
-    """The JSON in the value of an option; anything else is an InputError that names the option."""
+def _json(text: str | bytes, option: str) -> Any:
+    """The JSON mapping that an option gives; anything else is an InputError that names the option."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except ValueError as error:
         raise InputError(f"{option}: found no JSON ({error}); leave the option out to use the configuration") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{option}: found {found!r}, expected a mapping; leave the option out")
+    return found
 
 
 def _device_name(device: Any) -> str:
