@@ -63,7 +63,6 @@ def test_every_value_in_a_shell_command_is_quoted() -> None:
     assert {field for field in fields if not field.endswith(":q")} <= constants
 
 
-# ---- downloads -------------------------------------------------------------------------------------------------------
 # ---- hostile names ---------------------------------------------------------------------------------------------------
 HOSTILE = "$(touch pwned1) `touch pwned2`; touch pwned3 & 'a' \"b\" | touch pwned4 > pwned5 *"
 
