@@ -6,7 +6,7 @@ A subcommand imports what it needs and nothing else: training and evaluation run
 import argparse
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from memvae.files import store
 from memvae.progress import say
 from memvae.settings import config as configuration
 from memvae.settings import registry, schema, targets
+from memvae.settings.rules import known
 from memvae.settings.spec import RunSpec
 
 Arguments = argparse.Namespace
@@ -33,8 +34,8 @@ def download(arguments: Arguments) -> None:
         folder = data_folder(_config(arguments).data_folder)
     if arguments.output and not arguments.file:
         raise InputError("--output: found no --file, expected one, since --output is the path of one file; add it")
-    if arguments.file and arguments.file not in files:
-        raise InputError(f"{arguments.dataset}: found the file {arguments.file!r}, expected one of {', '.join(files)}")
+    if arguments.file:
+        known(f"{arguments.dataset}: file", arguments.file, files)
     for name in [arguments.file] if arguments.file else files:
         path = Path(arguments.output or targets.raw_file(arguments.dataset, name))
         fetch(arguments.dataset, name, files[name], path, folder, say)
@@ -48,8 +49,8 @@ def prepare(arguments: Arguments) -> None:
     entry = schema.raw_data(_json(given, "--spec"), "--spec") if given else _dataset_entry(arguments)
     raw = Path(arguments.raw or targets.raw_file(arguments.dataset, ""))
     arrays, attributes = prepared(arguments.dataset, entry, raw)
-    output = arguments.output or targets.data_file(arguments.dataset)
-    _write(arguments, output, "dataset", arrays, attributes, [entry["file"]] if "file" in entry else [])
+    inputs = [*(raw / name for name in entry.get("files", {})), *([entry["file"]] if "file" in entry else [])]
+    _write(arguments, arguments.output or targets.data_file(arguments.dataset), "dataset", arrays, attributes, inputs)
 
 
 def train(arguments: Arguments) -> None:
@@ -181,10 +182,8 @@ def measurements(arguments: Arguments) -> None:
 def _draw(arguments: Arguments, name: str, kind: str) -> None:
     from memvae.report import render
 
-    if not arguments.plan:
-        names = _names(arguments, kind)
-        if name not in names:
-            raise InputError(f"{kind}: found {name!r}, expected one of {', '.join(names)}")
+    if not arguments.plan and kind != targets.MEASUREMENTS:
+        known(kind, name, targets.SCORECARDS if kind == "scorecard" else targets.of_kind(_config(arguments), kind))
     target = _plan(arguments, name)["target"]
     output = Path(arguments.output or targets.files(_config(arguments), kind, name)[0])
     paper = None if kind == "figure" else Path(arguments.paper)
@@ -246,9 +245,9 @@ def redraw(arguments: Arguments) -> None:
     facts = store.provenance(names=store.DRAWING)
     store.write_run_json(output / targets.ARCHIVE, arguments.started, [archive], written, **facts)
     ours = store.provenance()["code_version"]
-    if manifest.code_version != ours:
-        say(f"redraw: the archive was made by memvae {manifest.code_version}, this is {ours}: bytes may differ")
-    say(f"redraw: wrote {len(manifest.targets)} tables, figures and scorecards (scale={manifest.scale}) to {output}/")
+    if manifest["code_version"] != ours:
+        say(f"redraw: the archive was made by memvae {manifest['code_version']}, this is {ours}: bytes may differ")
+    say(f"redraw: wrote {len(manifest['targets'])} tables, figures, ... (scale={manifest['scale']}) to {output}/")
 
 
 # ---- questions about a file, a target, a machine ---------------------------------------------------------------------
@@ -257,7 +256,7 @@ def trace(arguments: Arguments) -> None:
     from memvae.operations import trace as lineage
 
     found = lineage.trace(arguments.path)
-    links = lineage.verify(found, lambda: _config(arguments).datasets) if arguments.verify else []
+    links = lineage.verify(found) if arguments.verify else []
     print(lineage.as_json(found, links) if arguments.json else lineage.as_tree(found, links), flush=True)
     if broken := lineage.problems(links):
         raise InputError("\n".join(broken))
@@ -312,23 +311,20 @@ def _config(arguments: Arguments) -> configuration.Config:
     return config
 
 
-def _dataset_entry(arguments: Arguments) -> dict[str, Any]:
+def _dataset_entry(arguments: Arguments) -> Any:
     """The configuration's entry of the data set; an unknown one is an InputError."""
     datasets = _config(arguments).datasets
-    if arguments.dataset not in datasets:
-        raise InputError(f"dataset: found {arguments.dataset!r}, expected one of {', '.join(datasets)}")
-    entry: dict[str, Any] = datasets[arguments.dataset]
-    return entry
+    known("dataset", arguments.dataset, datasets)
+    return datasets[arguments.dataset]
 
 
 def _analysis(arguments: Arguments) -> registry.Registered:
     """The analysis of the subcommand: of the module that an option names, else of the configuration."""
     if arguments.module or arguments.name in registry.shipped():
         return registry.find(arguments.name, arguments.module or "")
-    known = _config(arguments).registered
-    if arguments.name not in known:
-        raise InputError(f"analysis: found {arguments.name!r}, expected one of {', '.join(known)}")
-    return known[arguments.name]
+    registered = _config(arguments).registered
+    known("analysis", arguments.name, registered)
+    return registered[arguments.name]
 
 
 def _spec(arguments: Arguments) -> RunSpec:
@@ -345,43 +341,27 @@ def _settings(arguments: Arguments, analysis: str, dataset: str) -> dict[str, An
     """The settings of an analysis, from --settings or the configuration."""
     if not arguments.settings:
         return targets.settings(_config(arguments), analysis, dataset)
-    found = _json(arguments.settings, "--settings")
-    if not isinstance(found, dict):
-        raise InputError(f"--settings: found {found!r}, expected a mapping; leave the option out")
-    return found
-
-
-def _names(arguments: Arguments, kind: str) -> list[str]:
-    """The targets of one kind that the configuration has."""
-    config = _config(arguments)
-    found: Mapping[str, list[str]] = {
-        "table": list(targets.of_kind(config, "table")),
-        "figure": list(targets.of_kind(config, "figure")),
-        "scorecard": [*targets.SCORECARDS],
-    }
-    return found.get(kind, [kind])
+    settings: dict[str, Any] = _json(arguments.settings, "--settings")
+    return settings
 
 
 def _plan(arguments: Arguments, name: str) -> dict[str, Any]:
     """What a target is made of: from the file that the workflow wrote, or from the configuration."""
     if not arguments.plan:
         return targets.plan(_config(arguments), name)
-    expected = "expected the file that snakemake writes when it starts; leave --plan out to use the configuration"
-    try:
-        found = json.loads(store.read_bytes(arguments.plan, "a plan"))
-    except ValueError as error:
-        raise InputError(f"{arguments.plan}: found no JSON ({error}), {expected}") from None
-    if not isinstance(found, dict) or not ({"target", "page", "rows", "scale"} & set(found)):
-        raise InputError(f"{arguments.plan}: found no plan of {name}, {expected}")
+    found: dict[str, Any] = _json(store.read_bytes(arguments.plan, "a plan"), "--plan")
     return found
 
 
-def _json(text: str, option: str) -> Any:
-    """The JSON in the value of an option; anything else is an InputError that names the option."""
+def _json(text: str | bytes, option: str) -> Any:
+    """The JSON mapping that an option gives; anything else is an InputError that names the option."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except ValueError as error:
         raise InputError(f"{option}: found no JSON ({error}); leave the option out to use the configuration") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{option}: found {found!r}, expected a mapping; leave the option out")
+    return found
 
 
 def _device_name(device: Any) -> str:

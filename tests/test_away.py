@@ -180,8 +180,3 @@ def test_the_readme_has_the_meaning_of_every_key() -> None:
     assert len(rows) > 80
     for row in rows:
         assert len(row) == 4 and all(cell.strip(" |") for cell in row), row
-
-
-def test_the_entry_of_the_catalogue_of_workflows_is_whole() -> None:
-    usage = yaml.safe_load((project.ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
-    assert set(usage) == {"mandatory-flags", "software-stack-deployment", "report"}

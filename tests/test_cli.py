@@ -69,48 +69,6 @@ def test_a_raw_file_outside_its_folder_is_refused(folder: Path) -> None:
     assert "--file" in line and "'../../x', expected the name of a file" in line
 
 
-def test_a_raw_file_without_a_checksum_is_refused_before_it_is_looked_for(folder: Path) -> None:
-    line = refused(folder, "download", "mnist", "--file", "x", "--spec", '{"homes": ["https://example.org/"]}')
-    assert "expected either sha256 or sha256_rows" in line
-
-
-@pytest.mark.parametrize("spec", ["{}", "[]", '{"title": "own"}'])
-def test_a_specification_that_is_no_data_set_is_refused(folder: Path, spec: str) -> None:
-    assert "--spec: " in refused(folder, "prepare", "digits", "--spec", spec)
-
-
-def test_a_home_that_does_not_exist_is_named(folder: Path) -> None:
-    line = refused(folder, "download", "mnist", MEMVAE_DATA_FOLDER="~nobody_here/x")
-    assert "MEMVAE_DATA_FOLDER: found '~nobody_here/x'" in line
-
-
-def test_a_missing_model_is_named(folder: Path) -> None:
-    assert "results/demo/models/digits-vae-k1-s0.h5" in refused(
-        folder, "likelihood", "digits-vae-k1-s0", "--scale", "demo"
-    )
-
-
-def test_an_unknown_run_names_the_models_there_are(folder: Path) -> None:
-    line = refused(folder, "train", "mnist-huge_vae-k1-s0")
-    assert "huge_vae" in line and "vis_mem_vae" in line
-
-
-def test_an_unknown_data_set_names_those_there_are(folder: Path) -> None:
-    assert "mnist" in refused(folder, "prepare", "cifar")
-
-
-def test_an_unknown_scale_names_those_there_are(folder: Path) -> None:
-    assert "paper, published, long, quick, demo" in refused(folder, "train", "mnist-vae-k1-s0", "--scale", "huge")
-
-
-def test_settings_that_are_no_json_are_refused(folder: Path) -> None:
-    run, options = "mnist-vae-k1-s0", ("--scale", "demo")
-    (folder / "plan.json").write_text("{}")
-    assert "--spec" in refused(folder, "train", run, "--spec", "{", *options)
-    assert "plan.json: found no plan of table3" in refused(folder, "table", "table3", "--plan", "plan.json")
-    assert "none.json: not found" in refused(folder, "table", "table3", "--plan", "none.json")
-
-
 def test_an_unknown_table_figure_or_scorecard_names_those_there_are(folder: Path) -> None:
     for command, known in (("table", "likelihood"), ("figure", "fig7"), ("scorecard", "scorecard_extended")):
         assert known in refused(folder, command, "nothing")
@@ -149,8 +107,3 @@ def test_a_reader_that_has_seen_enough_ends_a_command_silently(folder: Path) -> 
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 128 + signal.SIGPIPE
-
-
-def test_the_device_must_exist(folder: Path) -> None:
-    result = project.memvae(folder, "slots", "digits-vae-k1-s0", "--scale", "demo", MEMVAE_DEVICE="tpu")
-    assert result.returncode == 2 and "MEMVAE_DEVICE" in result.stderr and "'tpu'" in result.stderr

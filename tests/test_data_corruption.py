@@ -26,13 +26,6 @@ def test_the_draw_of_an_image_does_not_depend_on_how_many_follow(noise, draw):
         np.testing.assert_array_equal(draw(noise, count, IMAGE, 3), many[:count])
 
 
-@pytest.mark.parametrize("noise", ALL, ids=lambda noise: noise.name)
-def test_shapes_and_types(noise):
-    mask, start = missing(noise, 5, IMAGE, 0), starting_values(noise, 5, IMAGE, 0)
-    assert mask.shape == start.shape == (5, 784)
-    assert mask.dtype == bool and start.dtype == np.float32
-
-
 @pytest.mark.parametrize("image", [(28, 28), (28, 20), (16, 8)])
 def test_a_square_is_centred_and_the_same_in_every_image(image):
     mask = missing(Noise("square_6", "square", 6), 3, image, 0).reshape(3, *image)
@@ -96,8 +89,3 @@ def test_impossible_levels_are_refused(change, found):
 def test_a_square_that_does_not_fit_is_refused(side):
     with pytest.raises(InputError, match=f"found {side} for images of 16 x 8"):
         missing(Noise(f"square_{side}", "square", side), 1, (16, 8), 0)
-
-
-def test_an_unknown_kind_is_refused():
-    with pytest.raises(InputError, match="expected square, drop or left_half"):
-        missing(Noise("circle_3", "circle", 3), 1, IMAGE, 0)

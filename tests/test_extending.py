@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from memvae.settings import schema
 from memvae.settings.config import merge
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,15 +55,6 @@ def test_a_document_shows_the_shipped_file(path):
     if path.name != NOT_SHOWN:
         assert f"```{language}\n{path.read_text()}```" in DOCUMENTS
     assert f"({path.relative_to(ROOT / 'docs')})" in DOCUMENTS
-
-
-def test_the_document_names_every_key_of_a_model():
-    assert set(re.findall(r"^\| `(\w+)` \|", _section("A new model"), re.MULTILINE)) == set(schema.MODEL)
-
-
-def test_links_of_the_document_lead_somewhere():
-    links = re.findall(r"\]\(([^)#:]+)\)", DOCUMENT)
-    assert links and [link for link in links if not (ROOT / "docs" / link).exists()] == []
 
 
 def test_commands_for_a_new_model_work(tmp_path):
@@ -132,11 +122,8 @@ def test_an_analysis_of_ones_own_is_part_of_everything(tmp_path):
 
 def _section(title: str) -> str:
     """The text of a section of the document, up to the next heading of the same level."""
-    return re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)[1:][_titles().index(title)]
-
-
-def _titles() -> list[str]:
-    return re.findall(r"^## (.+)$", DOCUMENT, re.MULTILINE)
+    sections = re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)
+    return next(section for section in sections if section.startswith(f"{title}\n"))
 
 
 def _commands(title: str) -> list[str]:

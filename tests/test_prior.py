@@ -232,7 +232,6 @@ def test_training_resumes_as_if_it_had_never_stopped_and_moves_the_pseudo_inputs
     assert ((trained.pseudo_inputs.u - start.pseudo_inputs.u).abs() > 1e-3).float().mean() > 0.9
 
 
-@project.on_the_tiny_dag
 def test_it_is_trained_and_evaluated_by_the_workflow_and_named_as_ours(tmp_path: Path):
     """With the paper's models of K = 1 alone, which stand beside it in the extended table."""
     folder = project.make(tmp_path)

@@ -1,14 +1,13 @@
 """`scale=published` takes the models of models/ where other scales train."""
 
 import re
-import shutil
 
 import pandas as pd
 import project
 import pytest
 from test_data_prepare import real_folder
 
-from memvae.settings import config, targets
+from memvae.settings import config
 
 PUBLISHED = config.load(overrides={"scale": "published"})
 PAPER = config.load(overrides={"scale": "paper"})
@@ -23,21 +22,6 @@ def test_its_runs_are_those_of_the_published_files_and_of_the_papers_specificati
     for run in runs:
         assert PUBLISHED.spec(run) == PAPER.spec(run)
     assert not PUBLISHED.plans  # an ablation has no published models
-
-
-def test_what_no_published_model_allows_is_no_target(monkeypatch, tmp_path):
-    monkeypatch.setattr(config, "PUBLISHED", tmp_path)
-    shutil.copy(FILES[0], tmp_path / "ocr_letters-vae.h5")
-    few = config.load(overrides={"scale": "published"})
-    names = {path.rpartition("/")[2] for path in targets.all_files(few)}
-    assert {"likelihood.csv", "table3.csv", "training.png"} <= names and not {"fig7.png", "table4.csv"} & names
-    for model in ("vae", "mem_vae", "vis_mem_vae", "large_vae"):
-        shutil.copy(FILES[0], tmp_path / f"mnist-{model}.h5")
-    shutil.copy(FILES[0], tmp_path / "ocr_letters-mem_vae.h5")
-    every = {
-        path.replace("/published/", "/") for path in targets.all_files(config.load(overrides={"scale": "published"}))
-    }
-    assert every == set(targets.all_files(PAPER))
 
 
 def test_nothing_is_trained(tmp_path):

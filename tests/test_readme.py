@@ -39,15 +39,6 @@ IN_DOCUMENTS = [
 ]
 
 
-def test_it_can_be_read_in_two_minutes() -> None:
-    assert len(README.splitlines()) <= 100 and len(README.split()) <= 700
-
-
-def test_its_second_command_is_that_of_ci() -> None:
-    assert "pip install -c requirements.lock -e '.[test]' && pytest" in README
-    assert "install_project '.[test]'\n" in (project.ROOT / ".ci/run").read_text()
-
-
 @pytest.mark.parametrize(("program", "arguments"), IN_DOCUMENTS)
 def test_options_of_the_documents_exist(program: str, arguments: str) -> None:
     """argparse exits on a word or an option that it does not know. A subcommand alone is a name."""
@@ -80,12 +71,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_its_commands_can_be_planned(folder: Path, options: str) -> None:
     result = project.run(folder, "snakemake", *shlex.split(options), "-n", "--quiet", "rules")
     assert result.returncode == 0 and re.search(r"^total +\d+", result.stdout + result.stderr, re.MULTILINE)
-
-
-@pytest.mark.xdist_group("readme")
-def test_table3_is_made_without_data(folder: Path) -> None:
-    assert project.snakemake(folder, "results/tables/table3.csv").returncode == 0
-    assert "1,440,984" in (folder / "results/tables/table3.md").read_text()
 
 
 def test_the_list_of_targets_has_all_of_the_workflow() -> None:

@@ -9,10 +9,8 @@ import pytest
 import synthetic
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from memvae.analyses.curves.show import CURVES, NAMED
-from memvae.analyses.slots.show import slot_images
 from memvae.errors import InputError
 from memvae.files import store
 from memvae.report import style
@@ -55,17 +53,6 @@ def texts(figure: Figure) -> list[str]:
     """Every text of a figure: footer, titles, labels."""
     on_axes = [text.get_text() for axes in figure.axes for text in [*axes.texts, axes.title]]
     return [*(text.get_text() for text in figure.texts), *on_axes]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_same_inputs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
-    layout, files = inputs(tmp_path, name)
-    for place in ("a", "b"):
-        write(name, layout, files, tmp_path / place / f"{name}.png")
-    for suffix in (".png", ".pdf"):
-        first, second = ((tmp_path / place / name).with_suffix(suffix).read_bytes() for place in ("a", "b"))
-        assert first == second
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [f"{name}.pdf", f"{name}.png"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -193,59 +180,6 @@ def test_seeds_with_other_epochs_are_not_averaged(tmp_path: Path) -> None:
     files = [synthetic.model(tmp_path, run, epochs=44 if seed == 3 else 40) for seed, run in enumerate(row["runs"])]
     with pytest.raises(InputError, match=f"{row['runs'][3]}.*other epochs"):
         write("training", synthetic.layout(row), files, tmp_path / "training.png")
-
-
-def test_training_tells_models_apart_without_colour(tmp_path: Path, drawn: list[Figure]) -> None:
-    layout, files = inputs(tmp_path, "training")
-    write("training", layout, files, tmp_path / "training.png")
-    lines = drawn[0].axes[0].lines
-    looks = {(line.get_marker(), line.get_linestyle(), line.get_markerfacecolor() == "white") for line in lines}
-    assert len(looks) == len(lines)
-
-
-@pytest.mark.parametrize("shape", [(28, 28), (16, 8), (28, 20)])
-def test_slot_images_keep_their_proportions(shape: tuple[int, int]) -> None:
-    with style.paper():
-        figure = slot_images(np.zeros((3, 5, shape[0] * shape[1])), np.zeros((3, 5)), range(5), shape)
-    axes = figure.axes[0]
-    wide, tall = figure.get_size_inches()
-    box = axes.get_position()
-    left, right, bottom, top = axes.images[0].get_extent()
-    width = box.width * wide * (right - left) / (axes.get_xlim()[1] - axes.get_xlim()[0])
-    height = box.height * tall * (top - bottom) / (axes.get_ylim()[1] - axes.get_ylim()[0])
-    assert height / width == pytest.approx(shape[0] / shape[1])
-
-
-def test_figures_are_as_wide_as_the_paper(tmp_path: Path) -> None:
-    layout, files = inputs(tmp_path, "fig6")
-    write("fig6", layout, files, tmp_path / "fig6.png")
-    with Image.open(tmp_path / "fig6.png") as picture:
-        assert picture.width == round(6.75 * 300)
-        assert "Software" not in picture.info
-
-
-def test_pdf_embeds_its_fonts_and_no_time(tmp_path: Path) -> None:
-    layout, files = inputs(tmp_path, "fig6")
-    write("fig6", layout, files, tmp_path / "fig6.png")
-    content = (tmp_path / "fig6.pdf").read_bytes()
-    assert b"/FontFile2" in content and b"/Type3" not in content
-    assert b"CreationDate" not in content
-
-
-def test_missing_and_damaged_inputs_are_refused(tmp_path: Path) -> None:
-    layout, files = inputs(tmp_path, "fig6")
-    with pytest.raises(InputError, match="not found"):
-        write("fig6", layout, [tmp_path / "none.h5"], tmp_path / "fig6.png")
-    files[0].write_bytes(files[0].read_bytes()[:-100])
-    with pytest.raises(InputError, match="damaged"):
-        write("fig6", layout, files, tmp_path / "fig6.png")
-    assert not (tmp_path / "fig6.png").exists()
-
-
-def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
-    layout = synthetic.layout(synthetic.row("mem_vae", seeds=0), scale="demo")
-    with pytest.raises(InputError, match="nothing to draw"):
-        write("fig6", layout, [], tmp_path / "fig6.png")
 
 
 def test_what_draws_imports_no_torch() -> None:

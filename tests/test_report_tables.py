@@ -10,10 +10,8 @@ import pytest
 import synthetic
 
 import memvae
-from memvae.analyses.imputation.show import noise_title
 from memvae.errors import InputError
 from memvae.report import table
-from memvae.report.layout import Layout
 from memvae.settings import registry
 
 PAPER = Path(__file__).resolve().parents[1] / "config/paper.yaml"
@@ -57,13 +55,6 @@ def test_table3_has_exact_counts_beside_the_papers_thousands(tmp_path: Path) -> 
     assert record(frame, row="ocr_letters-vae")["parameters"] == "not run"
     text = (tmp_path / "tables/table3.md").read_text()
     assert "1,440,984" in text and "1,441K" in text
-
-
-def test_table3_names_the_papers_data_where_another_stands_for_it(tmp_path: Path) -> None:
-    layout = synthetic.layout(synthetic.row("vae", here="digits"), scale="demo")
-    frame = make("table3", layout, [synthetic.parameters(tmp_path, {"mnist-vae": 1440984})], tmp_path)
-    assert record(frame, row="mnist-vae")["data"] == "MNIST"
-    assert set(frame["scale"]) == {"demo"}
 
 
 # ---- likelihood -----------------------------------------------------------------------------------------------------
@@ -216,63 +207,11 @@ def test_imputation_has_last_error_and_recovered_share(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("noise", "title"),
-    [("square_12", "square 12 x 12"), ("drop_0.2", "20 % of the pixels"), ("left_half", "left half")],
-)
-def test_noises_are_named_in_words(noise: str, title: str) -> None:
-    assert noise_title(noise) == title
-
-
 # ---- all tables -----------------------------------------------------------------------------------------------------
-def everything(folder: Path, scale: str) -> dict[str, tuple[dict[str, Any], list[Path]]]:
-    here = "mnist" if scale == "paper" else "digits"
-    vae, mem, vis = (synthetic.row(model, here=here) for model in ("vae", "mem_vae", "vis_mem_vae"))
-    pair = [vae["runs"][0], mem["runs"][0]]
-
-    def layout(*rows: dict[str, Any]) -> dict[str, Any]:
-        return synthetic.layout(*rows, scale=scale)
-
-    return {
-        "table3": (layout(vae, mem, vis), [synthetic.parameters(folder, {"mnist-vae": 1440984})]),
-        "table4": (layout(vis), [synthetic.slots(folder, vis["runs"][0])]),
-        "slots": (layout(vis), [synthetic.slots(folder, vis["runs"][0])]),
-        "likelihood": (layout(vae, mem), likelihood_files(folder, {run: [-85.5, -86.0] for run in pair})),
-        "detail": (layout(mem), [synthetic.detail(folder, mem["runs"][0])]),
-        "probing": (layout(vae, mem), [synthetic.probing(folder, run, 39, 38) for run in pair]),
-        "imputation": (layout(vae, mem), [synthetic.imputation(folder, run, np.arange(9) < 6) for run in pair]),
-    }
-
-
-@pytest.mark.parametrize("name", ["table3", "table4", "slots", "likelihood", "detail", "probing", "imputation"])
-def test_table_says_what_it_is_below_paper_scale_alone(tmp_path: Path, name: str) -> None:
-    for scale in ("demo", "paper"):
-        layout, files = everything(tmp_path / scale, scale)[name]
-        frame = make(name, layout, files, tmp_path / scale)
-        assert set(frame["scale"]) == {scale}
-        if name != "table3":
-            assert set(frame["epochs"]) == {"12"}
-            assert {"data", "samples", "images"} <= set(frame.columns)
-        for suffix in ("md", "tex"):
-            text = (tmp_path / scale / f"tables/{name}.{suffix}").read_text()
-            assert ("scale=demo: a short test" in text) == (scale == "demo")
-            assert ("digits 8x8 (12 epochs)" in text) == (scale == "demo" and name != "table3")
-
-
-@pytest.mark.parametrize("name", ["table3", "table4", "slots", "likelihood", "detail", "probing", "imputation"])
-def test_same_inputs_give_the_same_bytes(tmp_path: Path, name: str) -> None:
-    layout, files = everything(tmp_path, "paper")[name]
-    for place in ("a", "b"):
-        make(name, layout, files, tmp_path / place)
-    for suffix in ("csv", "md", "tex"):
-        first, second = (tmp_path / place / "tables" / f"{name}.{suffix}" for place in ("a", "b"))
-        assert first.read_bytes() == second.read_bytes()
-    assert len(list((tmp_path / "a/tables").iterdir())) == 3
-
-
 def test_latex_uses_booktabs_and_escapes_text(tmp_path: Path) -> None:
-    layout, files = everything(tmp_path, "paper")["imputation"]
-    make("imputation", layout, files, tmp_path)
+    pair = [synthetic.row("vae"), synthetic.row("mem_vae")]
+    files = [synthetic.imputation(tmp_path, one["runs"][0], np.arange(9) < 6) for one in pair]
+    make("imputation", synthetic.layout(*pair), files, tmp_path)
     text = (tmp_path / "tables/imputation.tex").read_text()
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
     assert r"recovered, \%" in text
@@ -348,19 +287,3 @@ def test_missing_damaged_and_foreign_inputs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not found"):
         make("probing", layout, [tmp_path / "none.h5"], tmp_path)
     assert not (tmp_path / "tables").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"colour": "red"}, "unknown key 'colour'"),
-        ({"rows": [{"model": "vae"}]}, r"rows\[0\]: the key 'paper_dataset' is missing"),
-        ({"rows": [{**synthetic.row("vae"), "k": "1"}]}, r"rows\[0\].k: found '1', expected int"),
-        ({"rows": [{**synthetic.row("vae"), "runs": [1]}]}, "expected names of runs"),
-        ({"scale": "demo"}, "expected a note"),
-        ({"note": "short"}, "expected a note"),
-    ],
-)
-def test_layout_is_read_strictly(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Layout.from_dict({**synthetic.layout(synthetic.row("vae")), **change})

@@ -1,11 +1,8 @@
 """What comes from outside is data: it is never run, and never writes where it should not."""
 
 import ast
-import json
 import pickle
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,23 +52,6 @@ def test_no_code_loads_a_pickle_or_runs_what_it_is_given(path: Path) -> None:
     assert unsafe(path.read_text()) == []
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import pickle",
-        "from joblib import load",
-        "torch.load(path)",
-        "np.load(path, allow_pickle=True)",
-        "yaml.load(text, Loader)",
-        "eval(text)",
-        "subprocess.run(text, shell=True)",
-        "os.system(text)",
-    ],
-)
-def test_the_search_for_unsafe_code_finds_it(source: str) -> None:
-    assert len(unsafe(source)) == 1
-
-
 def test_every_value_in_a_shell_command_is_quoted() -> None:
     """Names of tables, figures and analyses are constants of the code; everything else has `:q`."""
     constants = {"params.table", "params.card", "params.figure", "params.options"}  # the last quotes each word itself
@@ -81,19 +61,6 @@ def test_every_value_in_a_shell_command_is_quoted() -> None:
     fields = [field for text in shells for field in re.findall(r"(?<!\{)\{([^{}]+)\}", text)]
     assert len(fields) > 30
     assert {field for field in fields if not field.endswith(":q")} <= constants
-
-
-# ---- downloads -------------------------------------------------------------------------------------------------------
-def raw_files() -> Iterator[tuple[str, dict[str, Any]]]:
-    for dataset, entry in yaml.safe_load((project.ROOT / "config/config.yaml").read_text())["datasets"].items():
-        for name, file in entry.get("files", {}).items():
-            yield f"{dataset}/{name}", file
-
-
-@pytest.mark.parametrize("file", [pytest.param(file, id=name) for name, file in raw_files()])
-def test_every_download_is_by_https_with_a_checksum(file: dict[str, Any]) -> None:
-    assert file["homes"] and all(home.startswith("https://") for home in file["homes"])
-    assert re.fullmatch("[0-9a-f]{64}", file.get("sha256", file.get("sha256_rows", "")))
 
 
 # ---- hostile names ---------------------------------------------------------------------------------------------------
@@ -133,18 +100,6 @@ def hostile(tmp_path: Path) -> tuple[Path, str]:
 
 
 TARGETS = ("results/tiny/evaluation/own-mem_vae-k1-s0/likelihood.h5", "results/tiny/tables/table3.md")
-
-
-def test_hostile_names_stay_one_word_of_a_printed_command(hostile: tuple[Path, str]) -> None:
-    folder, changes = hostile
-    result = project.tiny(folder, *TARGETS, "-n", "-p", changes=changes)
-    assert result.returncode == 0, result.stderr
-    commands = [shlex.split(line) for line in result.stdout.splitlines() if "python -m memvae " in line]
-    stages = {words[words.index("memvae") + 1]: words for words in commands}
-    specs = {name: json.loads(stages[name][stages[name].index("--spec") + 1]) for name in ("prepare", "train")}
-    assert specs["prepare"]["title"] == f"{HOSTILE} {{log}} {{0}} {{{{"
-    assert specs["prepare"]["file"] == f"{HOSTILE}.h5"
-    assert not pwned(folder.parent)
 
 
 def test_hostile_names_run_nothing(hostile: tuple[Path, str]) -> None:

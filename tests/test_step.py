@@ -162,12 +162,6 @@ def test_long_work_is_compiled_where_there_is_a_compiler(monkeypatch, seconds, c
     assert compute.mode("float32", CPU, seconds) == compute.Mode("float32", expected)
 
 
-def test_an_unknown_wish_is_refused(monkeypatch):
-    monkeypatch.setenv("MEMVAE_COMPILE", "sometimes")
-    with pytest.raises(InputError, match="MEMVAE_COMPILE: found 'sometimes', expected auto, always or never"):
-        compute.mode("float32", CPU, 1)
-
-
 def test_threads_are_one_unless_asked_for_and_then_said(monkeypatch):
     assert str(compute.mode("float32", CPU, 1)) == "float32 products, eager"
     monkeypatch.setenv("MEMVAE_THREADS", "2")

@@ -424,19 +424,6 @@ def test_a_second_process_cannot_train_into_one_state(tmp_path):
     assert train(spec(), state).curves.epoch == [1, 2, 3, 4]
 
 
-def test_a_lock_that_cannot_be_read_is_told_in_one_line(tmp_path, monkeypatch):
-    def failing(path):
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(Path, "read_bytes", failing)
-    state = tmp_path / "run.state.h5"
-    with training_state.lock(state) as check, pytest.raises(Unreadable, match="lock: cannot be read just now"):
-        try:
-            check()
-        finally:
-            monkeypatch.undo()
-
-
 def test_without_locks_the_process_that_came_first_stops_at_its_next_state(tmp_path, monkeypatch, capsys):
     """As on a file system whose locks do not reach from node to node: the newer process goes on, never both."""
 
@@ -609,13 +596,6 @@ def test_a_state_that_cannot_be_read_just_now_is_not_set_aside(tmp_path, monkeyp
         patched.setattr(Path, "read_bytes", failing)
         train(spec(), state)
     assert state.read_bytes() == whole and not list(tmp_path.glob("*.aside-*"))
-
-
-@pytest.mark.parametrize("value", ["10s", "nan", "inf", "-1"])
-def test_seconds_between_two_states_are_a_number(tmp_path, monkeypatch, value) -> None:
-    monkeypatch.setenv("MEMVAE_SAVE_SECONDS", value)
-    with pytest.raises(InputError, match="MEMVAE_SAVE_SECONDS: found"):
-        train(spec(), tmp_path / "m.state.h5", save_seconds=None)
 
 
 def test_a_state_of_before_with_titles_in_its_specification_is_continued(tmp_path) -> None:

@@ -14,10 +14,7 @@ import matplotlib.image
 import project
 import pytest
 
-from memvae.settings import config as configuration
 from memvae.settings import targets
-
-PAPER = configuration.load(project.ROOT / "config/config.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -56,42 +53,14 @@ def test_default_target_makes_every_table_and_figure_of_the_appendix(folder: Pat
         assert f"\n{job} {count}" in "\n" + _squeezed(result), f"{job} should run {count} times"
 
 
-@pytest.mark.parametrize(
-    "target", [targets.PAGE, *(path for path in targets.all_files(PAPER) if path.endswith((".csv", ".png")))]
-)
-def test_each_target_can_be_planned(folder: Path, target: str) -> None:
-    result = project.snakemake(folder, target, "-n", "--quiet", "rules")
-    assert result.returncode == 0, result.stderr
-
-
 def test_extended_adds_the_models_of_the_main_text_and_the_reference_model(folder: Path) -> None:
     result = project.snakemake(folder, "extended", "-n", "--quiet", "rules")
     assert "\ntrain 19" in "\n" + _squeezed(result)
 
 
-def test_table3_needs_neither_data_nor_training(folder: Path) -> None:
-    result = project.snakemake(folder, "results/tables/table3.csv", "-n", "--quiet", "rules")
-    assert "total 2" in _squeezed(result), result.stdout
-
-
 def test_several_seeds_are_several_runs(folder: Path) -> None:
     result = project.snakemake(folder, "-n", "--quiet", "rules", "--config", "seeds=[0,1,2]")
     assert "\ntrain 18" in "\n" + _squeezed(result), result.stderr
-
-
-def test_cost_says_scale_jobs_and_time_without_running(folder: Path) -> None:
-    result = project.memvae(folder, "cost", "figures/fig7.png")
-    assert result.returncode == 0, result.stderr
-    assert "scale=paper" in result.stdout and "1 of them trainings" in result.stdout
-    assert "scale=quick" in result.stdout
-    assert not (folder / "results").exists()
-
-
-def test_cost_passes_on_why_a_target_cannot_be_made(folder: Path) -> None:
-    result = project.memvae(folder, "cost", "figures/demo/fig7.png")
-    assert result.returncode == 2
-    assert result.stderr.startswith("memvae cost: figures/demo/fig7.png: found scale=paper")
-    assert "--scale demo" in result.stderr
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------
@@ -137,17 +106,6 @@ def test_tiny_dag_makes_every_file(finished: Path) -> None:
     for path in targets.all_files(project.TINY):
         if path.endswith(".png"):
             assert matplotlib.image.imread(finished / path)[..., :3].std() > 0.05, f"{path} is blank"
-
-
-def test_a_scale_keeps_to_its_own_roots(finished: Path) -> None:
-    assert {path.name for path in (finished / "results").iterdir()} == {"tiny"}
-    assert {path.name for path in (finished / "figures").iterdir()} == {"tiny"}
-
-
-def test_below_the_papers_scale_tables_say_so(finished: Path) -> None:
-    for name in targets.tables(project.TINY):
-        for kind in targets.TABLE_FORMATS:
-            assert "tiny" in (finished / f"results/tiny/tables/{name}.{kind}").read_text(), f"{name}.{kind}"
 
 
 def test_page_of_results_shows_every_claim_table_and_figure(finished: Path) -> None:
@@ -200,13 +158,6 @@ def test_every_run_carries_seed_versions_and_checksums(finished: Path) -> None:
         with h5py.File(path) as file:
             for name in ("spec", "settings", "data_sha256", "model_sha256", "code_version", "packages", "epoch"):
                 assert name in file.attrs, f"{path}: {name}"
-
-
-def test_report_is_one_self_contained_page(finished: Path) -> None:
-    result = project.tiny(finished, "--report", "report.html")
-    assert result.returncode == 0, result.stderr[-3000:]
-    text = (finished / "report.html").read_text()
-    assert "fig7.png" in text and "scorecard.csv" in text
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")

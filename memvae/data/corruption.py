@@ -55,7 +55,7 @@ def missing(noise: Noise, count: int, image: tuple[int, int], seed: int) -> np.n
     mask = np.zeros((rows, columns), bool)
     if noise.kind == "left_half":
         mask[:, : columns // 2] = True
-    elif noise.kind == "square":
+    else:
         side = int(noise.level)
         if side > min(rows, columns) or side % 2:
             raise InputError(
@@ -64,8 +64,6 @@ def missing(noise: Noise, count: int, image: tuple[int, int], seed: int) -> np.n
             )
         top, left = (rows - side) // 2, (columns - side) // 2
         mask[top : top + side, left : left + side] = True
-    else:
-        raise InputError(f"noise {noise.name}: found the kind {noise.kind!r}, expected square, drop or left_half")
     return np.tile(mask.reshape(1, -1), (count, 1))
 
 

@@ -69,16 +69,7 @@ def load(path: Path | str) -> Dataset:
             f"authors'; delete it and make it again with {making(path)}"
         )
     try:
-        rows, columns = facts["image"]
-        return Dataset(
-            path=stored.path,
-            name=str(facts["dataset"]),
-            title=str(facts["title"]),
-            image=(int(rows), int(columns)),
-            maximum=float(facts["maximum"]),
-            likelihood=str(facts["likelihood"]),
-            sha256=str(facts["sha256"]),
-            arrays=stored.arrays,
-        )
+        own = {name: facts[name] for name in ("title", "maximum", "likelihood", "sha256")}
+        return Dataset(stored.path, facts["dataset"], image=tuple(facts["image"]), arrays=stored.arrays, **own)
     except KeyError as error:
         raise InputError(f"{path}: the attribute {error} is missing; delete the file and make it again") from None

@@ -3,12 +3,10 @@
 import gzip
 import hashlib
 import os
-import socket
 import time
-import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -18,27 +16,25 @@ from memvae import __version__
 from memvae.errors import InputError
 from memvae.settings.rules import user_path
 
-SCHEMES: tuple[str, ...] = ("https",)  # of a home (the config's schema asks the same); tests add http for 127.0.0.1
 TIMEOUT = 30.0  # seconds without a byte
-SLOWEST = 1000.0  # bytes a second on average, once TIMEOUT has passed; the largest file then takes three hours
-PAUSES = (1.0, 4.0)  # seconds before the second and the third try of a home
-LIMIT = 200_000_000  # bytes of one file, unpacked; the largest has 10 MB
-CHUNK = 1 << 16  # bytes
+PAUSES = (1.0, 4.0, 0.0)  # seconds after each round of all homes
+LIMIT = 200_000_000  # bytes of one file; the largest has 10 MB
 FOLDER_VARIABLE = "MEMVAE_DATA_FOLDER"
+DEMO = "`--config scale=demo` needs no download"
 
 
 def data_folder(setting: str = "") -> Path | None:
-    """The user's folder of downloaded files: the config key `data_folder`, else MEMVAE_DATA_FOLDER, else None."""
-    chosen = setting or os.environ.get(FOLDER_VARIABLE, "")
-    return user_path(chosen, "data_folder" if setting else FOLDER_VARIABLE) if chosen else None
+    """The user's folder of downloaded files: the config key `data_folder`, else MEMVAE_DATA_FOLDER, else None.
 
-
-def check_folder(setting: str) -> None:
-    """Raises InputError, which names the setting, when the user's folder is set and is no folder."""
-    folder = data_folder(setting)
-    if folder and not folder.is_dir():
-        name = "data_folder" if setting else FOLDER_VARIABLE
-        raise InputError(f"{name}: found {str(folder)!r}, expected a folder; correct the path or leave it out")
+    Raises InputError, which names the setting, when it is no folder.
+    """
+    chosen, name = setting or os.environ.get(FOLDER_VARIABLE, ""), "data_folder" if setting else FOLDER_VARIABLE
+    if not chosen:
+        return None
+    folder = user_path(chosen, name)
+    if not folder.is_dir():
+        raise InputError(f"{name}: found {str(folder)!r}, expected a folder; correct the path or leave it out; {DEMO}")
+    return folder
 
 
 def fetch(
@@ -55,19 +51,26 @@ def fetch(
     The file is taken from the first place that has it: `destination`; in `folder` `<dataset>/<name>`, `<name>`, and the
     two with `.gz` appended, unpacked; each home, three times. `report` gets lines of progress. `destination` never
     holds part of a file.
-    Raises InputError when no place has the file, when the folder has another file of that name, or does not exist.
+    Raises InputError when no place has the file, or when the folder has another file of that name.
     """
-    destination = Path(destination)
-    if destination.is_file() and checksum(destination, entry) == expected(entry):
+    if destination.is_file() and not _difference(destination.read_bytes(), entry):
         report(f"{dataset}/{name}: already there")
         return
-    if folder is not None and not Path(folder).is_dir():
-        raise InputError(f"data_folder ({FOLDER_VARIABLE}): found {folder}, expected an existing folder; {_DEMO}")
-    from memvae.files import store  # here, for the doctor reads this module where h5py is missing
+    path = in_folder(dataset, name, folder) if folder else None
+    if path:
+        content, source = _read(path, path.name != name), str(path)
+        found = _difference(content, entry) if content is not None else "no readable file"
+    else:
+        content, source, found = _from_homes(dataset, name, entry, folder, report)
+    if content is None or found:
+        kind = "sha256 of the sorted rows" if "sha256_rows" in entry else "sha256"
+        raise InputError(
+            f"{source}: found {found}; expected {kind} {expected(entry)}; put the file at <folder>/{dataset}/{name} "
+            f"and name the folder in the config key data_folder or in {FOLDER_VARIABLE}; {DEMO}"
+        )
+    from memvae.files import store  # here, for Snakemake reads this module at every dry run, and store needs numpy
 
-    with store.replacing(destination) as temporary:
-        source = _from_folder(dataset, name, entry, Path(folder), temporary) if folder is not None else ""
-        source = source or _from_homes(dataset, name, entry, folder, temporary, report)
+    store.write_bytes(destination, content)
     report(f"{dataset}/{name}: taken from {source}")
 
 
@@ -76,13 +79,11 @@ def expected(entry: Mapping[str, Any]) -> str:
     return str(entry["sha256_rows"] if "sha256_rows" in entry else entry["sha256"])
 
 
-def checksum(path: Path, entry: Mapping[str, Any]) -> str:
+def checksum(content: bytes, entry: Mapping[str, Any]) -> str:
     """sha256 of a file; where the config states `sha256_rows`, of its non-empty rows, sorted and joined by newlines."""
     if "sha256_rows" in entry:
-        rows = sorted(row for row in Path(path).read_bytes().splitlines() if row)
-        return hashlib.sha256(b"\n".join(rows)).hexdigest()
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        content = b"\n".join(sorted(row for row in content.splitlines() if row))
+    return hashlib.sha256(content).hexdigest()
 
 
 def in_folder(dataset: str, name: str, folder: Path) -> Path | None:
@@ -93,133 +94,45 @@ def in_folder(dataset: str, name: str, folder: Path) -> Path | None:
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-class _Failed(Exception):
-    """One try of one home did not succeed; `again`: another may."""
-
-    def __init__(self, reason: object, again: bool = False):
-        super().__init__(" ".join(str(reason).split())[:100])
-        self.again = again
-
-
-def _from_folder(dataset: str, name: str, entry: Mapping[str, Any], folder: Path, temporary: Path) -> str:
-    """Copies the file from the user's folder; returns where it was, nothing when it is not there."""
-    path = in_folder(dataset, name, folder)
-    if path is None:
-        return ""
-    packed = path.name != name
+def _read(path: Path, packed: bool) -> bytes | None:
+    """The content of a file in the user's folder; None where it cannot be read."""
     try:
-        with gzip.open(path) if packed else open(path, "rb") as source:
-            data = source.read(LIMIT + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        found = f"no readable {'gz ' if packed else ''}file ({reason})"
-        raise InputError(_refusal(str(path), found, entry, dataset, name)) from error
-    if len(data) > LIMIT:
-        raise InputError(_refusal(str(path), f"more than {LIMIT:,} bytes", entry, dataset, name))
-    _pour([data], temporary)
-    if found := _difference(temporary, entry):
-        raise InputError(_refusal(str(path), found, entry, dataset, name))
-    return str(path)
+        content = path.read_bytes()
+        return gzip.decompress(content) if packed else content
+    except (OSError, EOFError, zlib.error):
+        return None
 
 
 def _from_homes(
-    dataset: str,
-    name: str,
-    entry: Mapping[str, Any],
-    folder: Path | None,
-    temporary: Path,
-    report: Callable[[str], None],
-) -> str:
-    """Downloads the file from the first home that has it."""
-    found = [f"{folder}: missing" if folder is not None else "no data_folder given"]
-    for home in entry.get("homes", []):
-        url = home + quote(name)
-        for pause in (*PAUSES, None):
+    dataset: str, name: str, entry: Mapping[str, Any], folder: Path | None, report: Callable[[str], None]
+) -> tuple[bytes | None, str, str]:
+    """The file from the first home that has it: content, source, and what was found where none has it."""
+    failures = {str(folder): "missing"} if folder else {"data_folder": "not given"}
+    for pause in PAUSES if entry.get("homes") else ():
+        for home in entry["homes"]:
+            url, failure = home + quote(name), ""
+            report(f"{dataset}/{name}: asking {url}")
+            request = urllib.request.Request(url, headers={"User-Agent": f"memvae/{__version__}"})
             try:
-                report(f"{dataset}/{name}: asking {url}")
-                _pour(_download(url, f"{dataset}/{name}", report), temporary)
-                if difference := _difference(temporary, entry):
-                    raise _Failed(difference)
-                return url
-            except _Failed as failure:
-                report(f"{dataset}/{name}: {url}: {failure}")
-                if pause is None or not failure.again:
-                    found.append(f"{urlsplit(home).netloc or home}: {failure}")
-                    break
-                time.sleep(pause)
-    where = "; ".join(found)
-    raise InputError(_refusal(f"{dataset}/{name}", f"it nowhere ({where})", entry, dataset, name))
+                with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+                    content = response.read(LIMIT)
+                failure = _difference(content, entry)
+            except (OSError, HTTPException) as error:
+                failure = " ".join(str(error).split())[:100]
+            if not failure:
+                return content, url, ""
+            report(f"{dataset}/{name}: {url}: {failure}")
+            failures[urlsplit(home).netloc or home] = failure
+        time.sleep(pause)
+    where = "; ".join(f"{place}: {failure}" for place, failure in failures.items())
+    return None, f"{dataset}/{name}", f"it nowhere ({where})"
 
 
-def _download(url: str, title: str, report: Callable[[str], None]) -> Iterator[bytes]:
-    """The bytes of a URL, piece by piece; a line of progress at every tenth of its length."""
-    if urlsplit(url).scheme not in SCHEMES:
-        raise _Failed(f"its URL does not begin with {' or '.join(SCHEMES)}")
-    request = urllib.request.Request(url, headers={"User-Agent": f"memvae/{__version__}"})
-    try:
-        with urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT) as response:
-            length = response.headers.get("Content-Length", "")
-            total = int(length) if length.isdigit() else 0
-            got = tenths = 0
-            started = time.monotonic()
-            while (
-                total <= LIMIT and got <= LIMIT and (chunk := response.read1(CHUNK))
-            ):  # what is there, if it is little
-                yield chunk
-                got += len(chunk)
-                seconds = time.monotonic() - started
-                if seconds > TIMEOUT and got < SLOWEST * seconds:
-                    raise _Failed(f"{got:,} bytes in {seconds:.0f} s, slower than {SLOWEST:,.0f} a second")
-                if total and 10 * got // total > tenths:
-                    tenths = 10 * got // total
-                    report(f"{title}: {10 * tenths} % of {total / 1e6:.1f} MB")
-    except urllib.error.HTTPError as error:
-        raise _Failed(f"HTTP {error.code}", again=error.code >= 500 or error.code in (408, 429)) from error
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        kind = "no network" if isinstance(reason, socket.gaierror) else "no connection"
-        raise _Failed(f"{kind} ({getattr(reason, 'strerror', None) or reason})", again=True) from error
-    if max(got, total) > LIMIT:
-        raise _Failed(f"more than {LIMIT:,} bytes")
-    if got < total:
-        raise _Failed(f"{got:,} of {total:,} bytes", again=True)
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """urllib follows a redirection to plain http and to ftp too; a home must keep to SCHEMES."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if urlsplit(newurl).scheme not in SCHEMES:
-            raise _Failed(f"redirected to {newurl}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _pour(chunks: Iterable[bytes], temporary: Path) -> None:
-    with open(temporary, "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _difference(path: Path, entry: Mapping[str, Any]) -> str:
-    """What the file is instead of the expected one; empty when it is that one."""
-    found = checksum(path, entry)
+def _difference(content: bytes, entry: Mapping[str, Any]) -> str:
+    """What a file is instead of the expected one; empty when it is that one."""
+    found = checksum(content, entry)
     if found == expected(entry):
         return ""
-    with open(path, "rb") as file:
-        start = file.read(512).lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return f"an HTML page ({path.stat().st_size:,} bytes)"
-    return f"{path.stat().st_size:,} bytes with sha256 {found[:12]}..."
-
-
-_DEMO = "`--config scale=demo` needs no download"
-
-
-def _refusal(what: str, found: str, entry: Mapping[str, Any], dataset: str, name: str) -> str:
-    kind = "sha256 of the sorted rows" if "sha256_rows" in entry else "sha256"
-    return (
-        f"{what}: found {found}; expected {kind} {expected(entry)}; put the file at <folder>/{dataset}/{name} and name "
-        f"the folder in the config key data_folder or in the environment variable {FOLDER_VARIABLE}; {_DEMO}"
-    )
+    if content[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return f"an HTML page ({len(content):,} bytes)"
+    return f"{len(content):,} bytes with sha256 {found[:12]}..."

@@ -1,6 +1,7 @@
 """The published file formats: bytes in, uint8 arrays out; whatever is malformed is refused in one line."""
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -26,23 +27,16 @@ def idx_labels(path: Path) -> np.ndarray:
 def binary_rows(path: Path, pixels: int) -> np.ndarray:
     """uint8 [N, pixels] from a text file with one image a line, `pixels` numbers 0 or 1 with commas between them.
 
-    Empty lines are skipped. Raises InputError with the number of the first line that is anything else.
+    Empty lines are skipped. Raises InputError when it is anything else.
     """
-    lines = _read(path).splitlines()
-    kept = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    if not kept:
-        raise InputError(f"{path}: found no rows, expected {pixels} comma-separated 0 or 1 a line; fetch it again")
-    length = 2 * pixels - 1
-    for number, line in kept:
-        if len(line) != length:
-            raise _bad_row(path, number, f"{line.count(b',') + 1} values in {len(line)} characters", pixels)
-    characters = np.frombuffer(b"".join(line for _, line in kept), np.uint8).reshape(-1, length)
-    images = characters[:, 0::2] - np.uint8(ord("0"))  # [N, pixels]; other characters wrap around to above 1
-    wrong = (images > 1).any(1) | (characters[:, 1::2] != ord(",")).any(1)
-    if wrong.any():
-        number, line = kept[int(wrong.argmax())]
-        raise _bad_row(path, number, repr(line[:20].decode(errors="replace")) + "...", pixels)
-    return images
+    lines = [line.strip() for line in _read(path).splitlines() if line.strip()]
+    characters = np.frombuffer(b"".join(line + b"\n" for line in lines), np.uint8)
+    if len(characters) == 2 * pixels * len(lines) > 0:
+        numbers, between = characters.reshape(len(lines), pixels, 2).transpose(2, 0, 1)  # [N, pixels] each
+        images = numbers - np.uint8(ord("0"))  # other characters wrap around to above 1
+        if (images <= 1).all() and (between[:, :-1] == ord(",")).all() and (between[:, -1] == ord("\n")).all():
+            return images
+    raise InputError(f"{path}: found other lines, expected {pixels} comma-separated 0 or 1 in each; fetch it again")
 
 
 def frey_mat(path: Path) -> np.ndarray:
@@ -58,37 +52,28 @@ def frey_mat(path: Path) -> np.ndarray:
     except Exception as error:  # a damaged file makes scipy raise a dozen different kinds
         reason = " ".join(str(error).split())[:80]
         raise InputError(f"{path}: found no readable MATLAB file ({reason}), expected v5; fetch it again") from error
-    if "ff" not in contents:
-        names = ", ".join(sorted(key for key in contents if not key.startswith("__"))) or "nothing"
-        raise InputError(f"{path}: found {names}, expected the variable ff; fetch it again")
-    faces = contents["ff"]
+    faces = contents.get("ff")
     if not isinstance(faces, np.ndarray) or faces.shape != FREY_SHAPE or faces.dtype != np.uint8:
-        found = f"{getattr(faces, 'dtype', type(faces).__name__)} {list(getattr(faces, 'shape', []))}"
-        raise InputError(f"{path}: found ff as {found}, expected uint8 {list(FREY_SHAPE)}; fetch it again")
+        found = ", ".join(f"{key} {getattr(value, 'dtype', '')}" for key, value in contents.items() if key[0] != "_")
+        raise InputError(f"{path}: found {found}, expected ff of uint8 {list(FREY_SHAPE)}; fetch it again")
     return np.ascontiguousarray(faces.T)
 
 
 def _idx(path: Path, magic: int, dimensions: int) -> np.ndarray:
     """Big-endian: magic number, length of every dimension, then one byte per value."""
+    header = struct.Struct(f">{1 + dimensions}I")
     try:
         data = gzip.decompress(_read(path))
+        found, *shape = header.unpack_from(data)
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise InputError(f"{path}: found no whole gzip file ({error}), expected gzipped IDX; fetch it again") from error
-    header = 4 * (1 + dimensions)
-    if len(data) < header:
-        raise InputError(f"{path}: found {len(data)} bytes, expected an IDX header of {header}; fetch it again")
-    found, *shape = struct.unpack(f">{1 + dimensions}I", data[:header])
-    if found != magic:
-        raise InputError(f"{path}: found the IDX magic number {found}, expected {magic}; is it another file's name?")
-    size = 1
-    for length in shape:
-        size *= length
-    if len(data) - header != size or not size:
+    size = math.prod(shape)
+    if found != magic or not size or len(data) != header.size + size:
         raise InputError(
-            f"{path}: found {len(data) - header:,} bytes after the header, expected {size:,} for {shape}; "
-            "fetch it again"
+            f"{path}: found {len(data):,} bytes, IDX magic number {found}, shape {shape}; expected {magic} and a byte "
+            "for each value; fetch it again"
         )
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy()
+    return np.frombuffer(data, np.uint8, offset=header.size).reshape(shape).copy()
 
 
 def _read(path: Path, size: int = -1) -> bytes:
@@ -97,7 +82,3 @@ def _read(path: Path, size: int = -1) -> bytes:
             return file.read(size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected a data file; fetch it again") from error
-
-
-def _bad_row(path: Path, number: int, found: str, pixels: int) -> InputError:
-    return InputError(f"{path}, line {number}: found {found}, expected {pixels} comma-separated 0 or 1; fetch it again")

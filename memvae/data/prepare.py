@@ -59,7 +59,7 @@ def _verified(path: Path, rule: Mapping[str, Any]) -> str:
             f"{path}: not found; expected a raw file with sha256 {download.expected(rule)}; fetch it with "
             f"`memvae download {path.parent.name}`"
         )
-    found = download.checksum(path, rule)
+    found = download.checksum(path.read_bytes(), rule)
     if found != download.expected(rule):
         raise InputError(
             f"{path}: found sha256 {found}, expected {download.expected(rule)}; delete it and fetch it again"

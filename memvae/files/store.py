@@ -32,7 +32,6 @@ from memvae.settings.config import making
 
 FORMAT_VERSION = 1
 SEAL, USER_BLOCK = b"memvae sha256 ", 512
-OPEN_MARK = USER_BLOCK + 20  # the lowest of the superblock's file consistency flags
 COMPRESSED_FROM = 4096  # bytes; below, chunking costs more than it saves
 PACKAGES = ("torch", "numpy", "h5py", "scipy", "scikit-learn")  # what computes
 DRAWING = ("numpy", "h5py", "pandas", "matplotlib")  # what tables and figures are drawn with
@@ -86,14 +85,11 @@ def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, 
             os.fsync(opened.fileno())
 
 
-def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too: bool = True) -> Stored:
+def read(path: Path | str, kind: str = "") -> Stored:
     """Reads a file of the given kind (`kind` may be a prefix, as `analysis` of `analysis/slots`; empty: any kind).
 
-    `limit`: of a stranger's file, the most bytes that its arrays may take; plain numbers in the file itself, no links.
-    Without `arrays_too` the attributes alone are read, and only the checksum that the file begins with is checked.
-    Raises InputError when it is missing, damaged, of another program, of another kind, of a newer format or over the
-    limit; Unreadable, which is one, when it cannot be read just now. A file has its name only when it is whole, so no
-    lock is asked for.
+    Raises InputError when it is missing, damaged, of another program, of another kind or of a newer format; Unreadable,
+    which is one, when it cannot be read just now. A file has its name only when it is whole, so no lock is asked for.
     """
     path, wanted = Path(path), f"memvae/{kind}".rstrip("/")
     content = read_bytes(path, f"a {wanted} file")
@@ -101,41 +97,27 @@ def read(path: Path | str, kind: str = "", limit: int | None = None, arrays_too:
 
     def collect(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            if limit is not None:
-                check_numbers(item, f"{path}: {name}")
-                left = max(limit - sum(array.nbytes for array in arrays.values()), 0)
-                if item.nbytes > left:
-                    raise InputError(f"{path}: {name}: found {item.nbytes:,} bytes, expected at most {left:,}")
             arrays[name] = item[()]
 
+    seal = _seal(hashlib.sha256(memoryview(content)[USER_BLOCK:]))
+    # or HDF5's own signature: made by another program, as docs/files.md describes; its arrays are checked
+    if not content.startswith((b"\x89HDF", seal)):
+        raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
     try:
-        if content[OPEN_MARK : OPEN_MARK + 1] == b"\1":  # open to write elsewhere: HDF5 marks it in the file
-            content = content[:OPEN_MARK] + b"\0" + content[OPEN_MARK + 1 :]
-        seal = _seal(hashlib.sha256(memoryview(content)[USER_BLOCK:]))
-        # or HDF5's own signature: made by another program, as docs/files.md describes; its arrays are checked
-        if not content.startswith((b"\x89HDF", seal)):
-            raise InputError(f"{path}: damaged or no memvae file; delete it and make it again")
         with h5py.File(io.BytesIO(content), "r") as file:
             raw = dict(file.attrs)
-            found = str(raw.get("format", "no memvae format"))
+            found, version = str(raw.get("format", "no memvae format")), int(raw.get("format_version", 0))
             if found != wanted and not found.startswith(f"{wanted}/"):
                 raise InputError(f"{path}: found {found}, expected {wanted}; name another file")
-            if int(raw["format_version"]) > FORMAT_VERSION:
-                raise InputError(
-                    f"{path}: format version {raw['format_version']}, expected at most {FORMAT_VERSION}; update memvae"
-                )
-            if arrays_too:
-                file.visititems(collect)
-    except InputError:
-        raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+            if version > FORMAT_VERSION:
+                raise InputError(f"{path}: format version {version}, expected at most {FORMAT_VERSION}; update memvae")
+            file.visititems(collect)
+    except MemoryError as error:
+        raise Unreadable(f"{path}: cannot be read here (too little memory); the file stays") from error
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:120]
-        if isinstance(error, MemoryError) or "filter" in reason:
-            raise Unreadable(
-                f"{path}: cannot be read here ({reason or 'too little memory'}); the file stays"
-            ) from error
         raise InputError(f"{path}: damaged or no HDF5 file ({reason}); delete it and make it again") from error
-    if arrays_too and checksum(arrays) != raw.get("sha256"):
+    if checksum(arrays) != raw.get("sha256"):
         raise InputError(f"{path}: damaged (its arrays do not have the recorded sha256); delete it and make it again")
     return Stored(path, arrays, {key: _decode(value) for key, value in raw.items()})
 
@@ -172,8 +154,10 @@ def file_checksum(path: Path | str) -> str:
 
 def provenance(device: str = "cpu", names: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Attributes of every file: code and package versions and the kind of device that computed."""
-    packages = {name: version for name in names if (version := _version(name))}
-    packages["python"] = platform.python_version()
+    packages = {"python": platform.python_version()}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            packages[name] = metadata.version(name)
     return {"code_version": f"{__version__}+{_source_hash()}", "packages": packages, "device": device}
 
 
@@ -269,12 +253,6 @@ def written(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be written ({reason}); check space and permissions") from error
 
 
-def check_numbers(item: h5py.Dataset, where: str) -> None:
-    """Raises InputError, beginning with `where`, when a stranger's array lies in other files or is not of numbers."""
-    if item.external or item.is_virtual or item.dtype.kind not in "biuf":
-        raise InputError(f"{where}: found other things than numbers in the file itself, expected an array of them")
-
-
 def _seal(digest: Any) -> bytes:
     """The line a file begins with. digest: sha256 of what follows the user block."""
     line: bytes = SEAL + digest.hexdigest().encode() + b"\n"
@@ -300,10 +278,3 @@ def _source_hash() -> str:
     for source in sorted(folder.rglob("*.py")):
         digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

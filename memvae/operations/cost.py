@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -111,8 +111,9 @@ def seconds(config: Config, kind: str, name: str) -> float:
 
 def full_training_hours(spec: RunSpec) -> float:
     """Hours of one core that a run takes at its data set's own number of epochs."""
-    full = replace(spec, training=replace(spec.training, epochs=spec.training.full_epochs))
-    return _compiled(training_seconds(full, IMAGES.get(spec.dataset, UNKNOWN_IMAGES)[0])) * _ratio("train") / 3600
+    longer = spec.training.full_epochs / spec.training.epochs
+    images = IMAGES.get(spec.dataset, UNKNOWN_IMAGES)[0]
+    return _compiled(training_seconds(spec, images) * longer) * _ratio("train") / 3600
 
 
 @cache
@@ -158,9 +159,26 @@ def minutes(config: Config, kind: str, name: str, attempt: int = 1) -> int:
 
 # ---- in words --------------------------------------------------------------------------------------------------------
 def announcement(config: Config, jobs: Jobs) -> str:
-    """What is about to run: scale, data, jobs, rough time; and, for a long one, the shorter scale."""
-    jobs = list(jobs)
-    return "\n".join([_heading(config, jobs), _total(config, jobs), *_advice(config, jobs)])
+    """What is about to run: scale, data, jobs, rough time; and, for a training, the shorter scale."""
+    named = [kind(rule, wildcards) for rule, wildcards in jobs if rule not in NO_JOBS]
+    datasets = {name.split("-")[0] for _, name in named} & set(config.datasets)
+    titles = sorted(config.datasets[name]["title"] for name in datasets)
+    lines = [
+        f"memvae: scale={config.scale} ({config.title}); data: {', '.join(titles) or 'none'}; "
+        f"seeds {', '.join(map(str, config.seeds))}; results in {config.results}/, figures in {config.figures}/"
+    ]
+    if not named:
+        return "\n".join([*lines, "memvae: nothing to be done"])
+    times = [seconds(config, *one) for one in named]
+    trainings = sum(found == "train" for found, _ in named)
+    lines.append(
+        f"memvae: {len(named)} jobs, {trainings} of them trainings; about {readable(sum(times))} of one core, the "
+        f"longest job {readable(max(times))}"
+    )
+    shorter = {"paper": "quick", "long": "quick", "quick": "demo"}.get(config.scale)
+    if shorter and trainings:
+        lines.append(f"memvae: shorter: --config scale={shorter}")
+    return "\n".join(lines)
 
 
 def describe(config: Config, target: str, extra: list[str]) -> str:
@@ -169,78 +187,33 @@ def describe(config: Config, target: str, extra: list[str]) -> str:
     extra: further options of Snakemake. Raises InputError with Snakemake's reason when the target cannot be made.
     """
     jobs = _planned(target, extra)
-    by_kind: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for rule, wildcards in jobs:
         if rule not in NO_JOBS:
             found, name = kind(rule, wildcards)
-            by_kind.setdefault(found, []).append(name)
-    lines = [_heading(config, jobs), _total(config, jobs)]
-    if by_kind:
-        lines.append(f"{'jobs':>5} {'kind':12} {'core time':>10} {'disk':>10}  core time from")
-    total = 0.0
-    for found, names in by_kind.items():
-        time, sizes = sum(seconds(config, found, name) for name in names), [_size(found, name) for name in names]
-        number = len([job for job in measured() if job.rule == found])
-        source = (
-            f"work, times {_ratio(found):.2f} as {number} measured jobs" if number else "work alone: never measured"
-        )
-        disk = "?" if None in sizes else f"{sum(filter(None, sizes)):.1f} MB"
-        total += sum(filter(None, sizes))
-        lines.append(f"{len(names):5} {found:12} {readable(time):>10} {disk:>10}  {source}")
-    free = shutil.disk_usage(".").free / 1e9
-    lines.append(f"memvae: {total:.0f} MB of disk, {free:.0f} GB are free; measured: {MEASURED.name}")
-    return "\n".join([*lines, *_advice(config, jobs)])
-
-
-def _heading(config: Config, jobs: Jobs) -> str:
-    """Scale, data, seeds and folders."""
-    named = {wildcards["dataset"] for _, wildcards in jobs if "dataset" in wildcards}
-    named |= {wildcards["run"].split("-")[0] for _, wildcards in jobs if "run" in wildcards}
-    datasets = sorted({config.datasets[name]["title"] for name in named})
-    return (
-        f"memvae: scale={config.scale} ({config.title}); data: {', '.join(datasets) or 'none'}; "
-        f"seeds {', '.join(map(str, config.seeds))}; results in {config.results}/, figures in {config.figures}/"
-    )
-
-
-def _total(config: Config, jobs: list[tuple[str, dict[str, str]]]) -> str:
-    kinds = [kind(rule, wildcards) for rule, wildcards in jobs if rule not in NO_JOBS]
-    if not kinds:
-        return "memvae: nothing to be done"
-    times = [seconds(config, *one) for one in kinds]
-    trainings = sum(found == "train" for found, _ in kinds)
-    text = f"memvae: {len(kinds)} jobs, {trainings} of them trainings; about {readable(sum(times))} of one core"
-    return text + (f", the longest job {readable(max(times))}" if sum(times) > 3600 else "")
-
-
-def _advice(config: Config, jobs: Jobs) -> list[str]:
-    """Where there is something to train, the shorter scale."""
-    shorter = {"paper": "quick", "long": "quick", "quick": "demo"}.get(config.scale)
-    training = any(rule == "train" for rule, _ in jobs)
-    return [f"memvae: shorter: --config scale={shorter}"] if shorter and training else []
-
-
-def _size(kind: str, name: str) -> float | None:
-    """MB of the files of a job: of the same model or file where it was measured, else of the largest of its kind."""
-    of_kind = [job for job in measured() if job.rule == kind and job.disk_mb > 0]
-    same = [job.disk_mb for job in of_kind if job.name.split("-")[:2] == name.split("-")[:2]]
-    return max(same or [job.disk_mb for job in of_kind], default=None)
+            names.setdefault(found, []).append(name)
+    lines, total = [f"{'jobs':>5} {'kind':12} {'core time':>10} {'disk, MB':>10}"], 0.0
+    for found, of_kind in names.items():
+        time = sum(seconds(config, found, name) for name in of_kind)
+        disk = len(of_kind) * max((job.disk_mb for job in measured() if job.rule == found), default=0.0)
+        total += disk
+        lines.append(f"{len(of_kind):5} {found:12} {readable(time):>10} {disk:10.1f}")
+    lines.append(f"memvae: {total:.0f} MB of disk, {shutil.disk_usage('.').free / 1e9:.0f} GB are free")
+    return "\n".join([announcement(config, jobs), *(lines if names else [])])
 
 
 def _planned(target: str, extra: list[str]) -> list[tuple[str, dict[str, str]]]:
     """(rule, wildcards) of the jobs that `snakemake TARGET` would run now, from the text of a dry run."""
-    options = ["-n", "--cores", "1", "--nolock"]
-    if not Path("Snakefile").exists():
-        options += ["--snakefile", str(brought(Path("Snakefile")))]
-    command = [sys.executable, "-m", "snakemake", *options, *extra, "--", target]
+    snakefile = brought(Path("Snakefile"))
+    options = ["-n", "--cores", "1", "--nolock", "--snakefile", str(snakefile), *extra]
+    command = [sys.executable, "-m", "snakemake", *options, "--", target]
     result = subprocess.run(command, capture_output=True, text=True)
     text = result.stdout + result.stderr
     if result.returncode:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         ours = [line.removeprefix("memvae: ") for line in lines if line.startswith("memvae: ")]
-        if ours:
-            raise InputError(ours[0].replace("--config scale=", "--scale "))
-        raise InputError(f"{target}: snakemake cannot plan it: {' '.join(lines[-3:])[:300]}")
+        reason = ours[0] if ours else f"{target}: snakemake cannot plan it: {' '.join(lines[-3:])[:300]}"
+        raise InputError(reason.replace("--config scale=", "--scale "))
     jobs: list[tuple[str, dict[str, str]]] = []
     for line in text.splitlines():
         if match := re.match(r"(?:local)?rule (\w+):", line.strip()):

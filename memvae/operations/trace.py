@@ -1,58 +1,43 @@
-"""Where a file comes from: everything it was made of, down to the raw files, read from the files themselves.
+"""Where a file comes from: everything it was made of, down to the raw files, by the records that the stages wrote.
 
-Two sources, both written by the stages: the attributes of an HDF5 file, which name data, model and classifier by the
-sha256 of their arrays; and `<file>.run.json`, which names every file that a job read and wrote by the sha256 of its
-bytes. Nothing of Snakemake's is read. Paths are those of the project's folder. No torch, no pandas.
+A record, `<file>.run.json`, names every file that a job read and wrote by the sha256 of its bytes. Nothing of
+Snakemake's is read. Paths are those of the project's folder. No torch, no pandas.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from memvae.data import download
 from memvae.errors import InputError
 from memvae.files import store
-from memvae.settings import targets
 from memvae.settings.config import making
 
-CONTENT = {"dataset": "data_sha256", "model": "model_sha256", "classifier": "classifier_sha256"}  # kind -> attribute
 HOLDS, BROKEN, MISSING = "holds", "broken", "not here: cannot be verified"
-SHOWN = 12  # digits of a checksum in the tree
+SHOWN = 12  # digits of a checksum in a message
+# what the tree shows of a file's attributes, and of its job's record
+FACTS = ("format", "sha256", "sources", "spec", "epoch", "computed", "settings", "code_version", "packages", "device")
+OF_JOB = ("seconds", "finished", "host", "processor")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Node:
-    """One file of a lineage. inputs: path -> recorded sha256 of its bytes, empty where only its arrays' is recorded."""
+    """One file of a lineage: the attributes of an HDF5 file of ours, and the record of the job that wrote it."""
 
     path: str
-    kind: str  # of an HDF5 file as in its `format`, else `file`
-    exists: bool
-    attributes: dict[str, Any] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
-    inputs: dict[str, str] = field(default_factory=dict)
-    damage: str = ""  # why the file cannot be read
+    attributes: dict[str, Any]
+    record: dict[str, Any]
 
     @property
-    def spec(self) -> dict[str, Any]:
-        found = self.attributes.get("spec")
-        return found if isinstance(found, dict) else {}
+    def inputs(self) -> dict[str, str]:
+        """What it was made of: path -> sha256 as it was read."""
+        return _sums(self.record, "inputs")
 
-    @property
-    def dataset(self) -> str:
-        """The name of the data set it belongs to."""
-        return str(self.attributes.get("dataset") or self.spec.get("dataset") or Path(self.path).stem)
 
-    @property
-    def raw_files(self) -> dict[str, str]:
-        """Of a data set, its raw files: path -> recorded sha256. What a package or the user's function gave is none."""
-        loader = self.attributes.get("loader")
-        if self.kind != "dataset" or loader in ("digits", "hdf5"):
-            return {}
-        sources = self.attributes.get("sources", {})
-        return {targets.raw_file(self.dataset, name): sums for name, sums in sources.items() if name != loader}
+Lineage = Mapping[str, Node]  # by path, the file asked for first
 
 
 @dataclass(frozen=True)
@@ -62,64 +47,43 @@ class Link:
     parent: str
     path: str
     state: str  # HOLDS | BROKEN | MISSING
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """The file asked for and, by path, every file of its lineage."""
-
-    path: str
-    nodes: dict[str, Node]
 
 
 def trace(path: Path | str) -> Lineage:
-    """The lineage of any file that a stage wrote. Paths in it are relative to this folder where they lie below it.
+    """The lineage of any file that a stage wrote.
 
-    Raises InputError when the file is missing, lies elsewhere, or nothing is recorded of it.
+    Raises InputError when the file is missing, or nothing is recorded of it.
     """
     start = _relative(path)
-    if Path(start).is_absolute():
-        raise InputError(
-            f"{path}: found a file outside this folder, {Path.cwd()}; run this in the folder of its project"
-        )
-    if not _is_file(start):
-        raise InputError(
-            f"{start[:200]}: not found; expected a table, a figure, a scorecard or an HDF5 file; make it with "
-            f"{making(start[:200])}"
-        )
+    if not os.path.isfile(start):
+        start = start[:200]
+        raise InputError(f"{start}: not found; expected a file of the workflow; make it with {making(start)}")
     nodes: dict[str, Node] = {}
-
-    def add(name: str, made: str) -> None:
-        """The file and all that is below it. made: the kind of what was made of it."""
+    waiting = [start]
+    while waiting:
+        name = waiting.pop(0)
         if name not in nodes:
-            node = nodes[name] = _node(name, foreign=made == "dataset")
-            for path in node.inputs:
-                add(path, node.kind)
-
-    add(start, "")
-    first = nodes[start]
-    if not first.attributes and not first.record and not first.damage:
+            nodes[name] = _node(Path(name))
+            waiting += nodes[name].inputs
+    if not nodes[start].record:
         raise InputError(
             f"{path}: found no record of what it was made of, expected {start}.run.json or one beside it that names "
-            "it; make the file again with its stage (a table or a figure takes seconds)"
+            "it; run this in the project's folder, or make the file again with its stage"
         )
-    return Lineage(start, nodes)
+    return nodes
 
 
-def verify(lineage: Lineage, datasets: Callable[[], Mapping[str, Any]]) -> list[Link]:
-    """Every recorded checksum of a lineage compared with the files as they are now.
-
-    Of a file itself: its bytes with those that its job recorded, and the checksum within an HDF5 file. Of an input: its
-    bytes, or the arrays of data, model and classifier. Of a raw file: the data set's record with the file and with the
-    configuration. datasets: gives the configuration's entries of data sets.
-    """
-    sums = cache(store.file_checksum)
-    links: list[Link] = []
-    for node in lineage.nodes.values():
-        links += _itself(node, sums)
-        for path, recorded in node.inputs.items():
-            links.append(_input(node, lineage.nodes[path], recorded, sums, datasets))
+def verify(lineage: Lineage) -> list[Link]:
+    """Every recorded checksum of a lineage compared with the files as they are now."""
+    found = cache(store.file_checksum)
+    links = []
+    for node in lineage.values():
+        own = _sums(node.record, "outputs").get(node.path)
+        for path, recorded in {**({node.path: own} if own else {}), **node.inputs}.items():
+            state = MISSING
+            if os.path.isfile(path):
+                state = HOLDS if found(path) == recorded else BROKEN
+            links.append(Link(node.path, path, state))
     return links
 
 
@@ -127,8 +91,8 @@ def problems(links: list[Link]) -> list[str]:
     """A line for each link that does not hold."""
     lines = []
     for link in (link for link in links if link.state != HOLDS):
-        of = "" if link.parent == link.path else f", of {link.parent}"
-        lines.append(f"{link.path}{of}: {link.reason or link.state}")
+        state = "not what was recorded; restore it or make it again" if link.state == BROKEN else link.state
+        lines.append(f"{link.path}: {state}" if link.parent == link.path else f"{link.path}, of {link.parent}: {state}")
     return lines
 
 
@@ -142,54 +106,38 @@ def as_tree(lineage: Lineage, links: list[Link]) -> str:
     listed: set[str] = set()
 
     def add(path: str, parent: str, depth: int) -> None:
-        node, indent = lineage.nodes[path], "    " * depth
-        marks = (states.get((parent, path)), states.get((path, path)))
-        mark = next((mark for mark in (BROKEN, MISSING, HOLDS) if mark in marks), "" if node.exists else "not here")
-        notes = ", ".join(note for note in (mark, "as above" if path in listed else "") if note)
-        lines.append(f"{indent}{path}" + (f"  [{notes}]" if notes else ""))
+        indent = "    " * depth
+        marks = {states.get((parent, path)), states.get((path, path))}
+        notes = [mark for mark in (BROKEN, MISSING, HOLDS) if mark in marks][:1]
+        notes += ["as above"] if path in listed else []
+        lines.append(f"{indent}{path}" + (f"  [{', '.join(notes)}]" if notes else ""))
         if path not in listed:
             listed.add(path)
-            lines.extend(f"{indent}  | {fact}" for fact in _facts(node))
-            for child in node.inputs:
+            lines.extend(f"{indent}  | {fact}" for fact in _facts(lineage[path]))
+            for child in lineage[path].inputs:
                 add(child, path, depth + 1)
 
-    add(lineage.path, lineage.path, 0)
+    start = next(iter(lineage))
+    add(start, start, 0)
     return "\n".join(lines)
 
 
 def as_json(lineage: Lineage, links: list[Link]) -> str:
     """The same as JSON: `file`; `files`, path -> the fields of `Node`; `links`, the fields of `Link`."""
     content = {
-        "file": lineage.path,
-        "files": {path: asdict(node) for path, node in lineage.nodes.items()},
+        "file": next(iter(lineage)),
+        "files": {path: asdict(node) for path, node in lineage.items()},
         "links": [asdict(link) for link in links],
     }
     return json.dumps(content, indent=1, sort_keys=True)
 
 
-def _node(path: str, foreign: bool) -> Node:
-    """One file and what it was made of. foreign: the user gave it, so an HDF5 file has no record of ours."""
-    if not _is_file(path):
-        return Node(path, "file", exists=False)
-    record = _record(Path(path))
-    inputs = {_relative(name): str(sha256) for name, sha256 in record.get("inputs", {}).items()}
-    if Path(path).suffix != ".h5" or foreign:
-        return Node(path, "file", True, record=record, inputs=inputs)
+def _node(path: Path) -> Node:
     try:
-        attributes = store.read(path, arrays_too=False).attributes
-    except InputError as error:
-        return Node(path, "file", True, record=record, inputs=inputs, damage=str(error).removeprefix(f"{path}: "))
-    node = Node(path, str(attributes["format"]).removeprefix("memvae/"), True, attributes, record, inputs)
-    node.inputs |= dict.fromkeys(node.raw_files, "")
-    results = Path(*Path(path).parts[:-3])  # of an analysis, <results>/evaluation/<run>/<analysis>.h5
-    places = {
-        "model": f"{results}/models/{node.spec.get('run')}.h5",
-        "classifier": f"{results}/classifiers/{node.dataset}.h5",
-        "dataset": targets.data_file(node.dataset),
-    }
-    if not record.get("inputs"):
-        node.inputs |= {place: "" for kind, place in places.items() if CONTENT[kind] in attributes}
-    return node
+        attributes = store.read(path).attributes if path.suffix == ".h5" else {}
+    except InputError:  # not here, not ours, or damaged: then its bytes are not those of its record
+        attributes = {}
+    return Node(path.as_posix(), attributes, _record(path))
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -200,90 +148,24 @@ def _record(path: Path) -> dict[str, Any]:
     for folder in (path.parent, path.parent.parent):
         for candidate in sorted(folder.glob("*.run.json")):
             record = store.read_record(str(candidate).removesuffix(".run.json"))
-            if path.as_posix() in map(_relative, record.get("outputs", {})):
+            if path.as_posix() in _sums(record, "outputs"):
                 return record
     return {}
 
 
-def _itself(node: Node, sums: Callable[[str], str]) -> Iterator[Link]:
-    """Whether a file is what its job wrote, and undamaged."""
-    recorded = {_relative(path): sha256 for path, sha256 in node.record.get("outputs", {}).items()}.get(node.path)
-    reason = node.damage
-    if not reason and recorded and (found := sums(node.path)) != recorded:
-        reason = f"found sha256 {found[:SHOWN]}, expected {recorded[:SHOWN]}, as its job wrote it; make it again"
-    elif not reason and node.attributes:
-        try:
-            store.read(node.path)
-        except InputError as error:
-            reason = str(error).removeprefix(f"{node.path}: ")
-    if reason or recorded or node.attributes:
-        yield Link(node.path, node.path, BROKEN if reason else HOLDS, reason)
-
-
-def _input(
-    node: Node,
-    child: Node,
-    recorded: str,
-    sums: Callable[[str], str],
-    datasets: Callable[[], Mapping[str, Any]],
-) -> Link:
-    """Whether an input has the bytes, or as data, model or classifier the arrays, that were read."""
-    if not child.exists:
-        return Link(node.path, child.path, MISSING)
-    name = CONTENT.get(child.kind, "")
-    expected = node.attributes.get(name) or recorded
-    found = str(child.attributes.get("sha256")) if node.attributes.get(name) else ""
-    if child.path in node.raw_files:
-        expected = node.raw_files[child.path]
-        rule = datasets().get(node.dataset, {}).get("files", {}).get(Path(child.path).name)
-        if rule is None or download.expected(rule) != expected:
-            named = download.expected(rule)[:SHOWN] if rule else "no such file"
-            reason = (
-                f"the configuration names {named}, expected {expected[:SHOWN]}, as it was read; make {node.path} again"
-            )
-            return Link(node.path, child.path, BROKEN, reason)
-        found = download.checksum(Path(child.path), rule)
-    found = found or sums(child.path)
-    if found == expected:
-        return Link(node.path, child.path, HOLDS)
-    reason = f"found sha256 {found[:SHOWN]}, expected {expected[:SHOWN]}, as it was read; restore it or make "
-    return Link(node.path, child.path, BROKEN, f"{reason}{node.path} again")
-
-
 def _facts(node: Node) -> Iterator[str]:
-    """What a file says of itself, and its job of how it was made; a line each."""
-    attributes, record, spec = node.attributes, node.record, node.spec
-    if node.damage:
-        yield node.damage
-    if attributes:
-        yield f"{node.kind}, sha256 of its arrays {attributes['sha256']}"
-    if node.kind == "dataset":
-        yield f"{attributes.get('title')}: {_text(attributes.get('sources'))}"
-    if spec:
-        computed = f", {attributes['computed']}" if "computed" in attributes else ""
-        yield f"{spec.get('run')}: seed {spec.get('seed')}, {attributes.get('epoch')} epochs{computed}"
-    if node.kind == "model":
-        yield from (f"{part} {_text(spec.get(part))}" for part in ("network", "training"))
-    if "settings" in attributes:
-        yield f"settings {_text(attributes['settings'])}"
-    made = attributes if "code_version" in attributes else record
-    if "code_version" in made:
-        packages = ", ".join(" ".join(pair) for pair in made.get("packages", {}).items())
-        yield f"memvae {made['code_version']} on {made.get('device')}: {packages}"
-    if "finished" in record:
-        machine = record.get("processor") or record.get("machine")
-        yield f"{record.get('seconds')} s, finished {record['finished']}, on {record.get('host')} ({machine})"
+    """What a file says of itself, a line each, and its job of how it was made."""
+    known = node.attributes or node.record
+    for name in FACTS:
+        if name in known:
+            yield f"{name} {json.dumps(known[name], sort_keys=True)}"
+    if "finished" in node.record:
+        yield ", ".join(f"{name} {node.record.get(name)}" for name in OF_JOB)
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # a name that no file can have
-        return False
+def _sums(record: Mapping[str, Any], side: str) -> dict[str, str]:
+    """The `inputs` or `outputs` of a record: path -> sha256."""
+    return {_relative(path): str(sha256) for path, sha256 in record.get(side, {}).items()}
 
 
 def _relative(path: Path | str) -> str:

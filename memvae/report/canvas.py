@@ -1,6 +1,7 @@
 """What the figures are drawn with: sizes in inches, rows and grids of images, marks."""
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import patheffects
@@ -35,6 +36,23 @@ class Canvas:
         """Axes placed in inches from the left and from the content's lower edge."""
         wide, tall = self.size
         return self.figure.add_axes((left / wide, (bottom + self.below) / tall, width / wide, height / tall))
+
+
+def panels(titles: Sequence[str], height: float, foot: float, note: str) -> tuple[Canvas, dict[str, Axes]]:
+    """Axes side by side, one for each title, with a grid: a page wide, or a column where there is one.
+
+    height: of the axes, foot: of what stands below them; inches.
+    """
+    page = style.PAGE if len(titles) > 1 else style.COLUMN
+    left, right, between, head = 0.58, 0.06, 0.5, 0.2  # inches
+    width = (page - left - right - between * (len(titles) - 1)) / len(titles)
+    canvas = Canvas(page, foot + height + head, note)
+    placed = {}
+    for place, title in enumerate(titles):
+        placed[title] = canvas.axes(left + place * (width + between), foot, width, height)
+        placed[title].set(title=style.text(title))
+        placed[title].grid(alpha=0.25, linewidth=0.4)
+    return canvas, placed
 
 
 def draw_images(axes: Axes, images: np.ndarray, shape: tuple[int, int]) -> None:

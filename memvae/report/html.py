@@ -29,7 +29,7 @@ def page(markdown: str, files: Mapping[str, bytes]) -> str:
 
     markdown: as `memvae.report.page` writes it: headings, paragraphs, tables, pictures, `**bold**`, code and links.
     files: what it shows or links to, path in the text -> content. A link to another page of the documentation, which is
-    not inside, becomes words that name it.
+    not inside, becomes its words.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.add_render_rule("table_open", lambda *_: '<div class="table"><table>\n')
@@ -49,23 +49,17 @@ def page(markdown: str, files: Mapping[str, bytes]) -> str:
 def _with_contents(tokens: Sequence[Token], files: Mapping[str, bytes]) -> Iterator[Token]:
     """The tokens of a line, with the files that pictures and links name inside them. Raises KeyError for a picture
     that is not among the files."""
-    page = ""  # a page that is not inside, to which the link goes that is open
-    words = ""  # of that link
+    elsewhere = False  # within a link to a page that is not inside
     for token in tokens:
         if token.type == "image":
             token.attrs["src"] = _data(str(token.attrs["src"]), files)
         elif token.type == "link_open":
             target = str(token.attrs["href"])
+            elsewhere = target not in files and "://" not in target
             if target in files:
                 token.attrs |= {"download": PurePosixPath(target).name, "href": _data(target, files)}
-            elif "://" not in target:
-                page, words = target.partition("#")[0], ""
-                continue
-        elif token.type == "link_close" and page:
-            named = PurePosixPath(page).name in words
-            page, token = "", Token("text", "", 0, content="" if named else f" (docs/{page})")
-        words += token.content
-        yield token
+        if not (elsewhere and token.type in ("link_open", "link_close")):
+            yield token
 
 
 def _data(path: str, files: Mapping[str, bytes]) -> str:

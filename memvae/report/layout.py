@@ -1,7 +1,7 @@
 """Which rows a table or figure has, and which input file belongs to which row."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ import numpy as np
 from memvae.errors import InputError
 from memvae.files import store
 from memvae.settings.config import Row
-
-PAPER_SCALE = "paper"
 
 
 @dataclass(frozen=True)
@@ -23,17 +21,10 @@ class Layout:
     rows: tuple[Row, ...]
 
     @staticmethod
-    def from_dict(raw: Mapping[str, Any], source: str = "layout") -> "Layout":
-        """Strict: raises InputError on an unknown, missing or wrongly typed key."""
-        check_keys(raw, {"scale": str, "note": str, "rows": list | tuple}, source)
-        if (raw["note"] == "") != (raw["scale"] == PAPER_SCALE):
-            raise InputError(
-                f"{source}.note: found {raw['note']!r} at scale {raw['scale']!r}, expected a note at every scale "
-                f"but {PAPER_SCALE!r}, and none there"
-            )
-        return Layout(
-            raw["scale"], raw["note"], tuple(_row(row, f"{source}.rows[{n}]") for n, row in enumerate(raw["rows"]))
-        )
+    def from_dict(raw: Mapping[str, Any]) -> "Layout":
+        """As a plan has it. Raises TypeError or KeyError for anything else."""
+        rows = tuple(Row(**{**row, "runs": tuple(row["runs"])}) for row in raw["rows"])
+        return Layout(raw["scale"], raw["note"], rows)
 
 
 @dataclass(frozen=True)
@@ -153,28 +144,6 @@ class Files:
         if not shown:
             raise InputError(f"rows: no {kind} file among the inputs; expected at least one")
         return shown
-
-
-def check_keys(raw: Any, types: Mapping[str, Any], where: str) -> None:
-    """Raises InputError, which names `where`, unless `raw` is a mapping with these keys alone, each of its type."""
-    if not isinstance(raw, Mapping):
-        raise InputError(f"{where}: found {type(raw).__name__}, expected a mapping")
-    if unknown := sorted(set(raw) - set(types)):
-        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(types)}")
-    for key, kind in types.items():
-        if key not in raw:
-            raise InputError(f"{where}: the key {key!r} is missing")
-        if not isinstance(raw[key], kind) or isinstance(raw[key], bool):
-            name = getattr(kind, "__name__", str(kind))
-            raise InputError(f"{where}.{key}: found {raw[key]!r}, expected {name}")
-
-
-def _row(raw: Any, where: str) -> Row:
-    types: dict[str, Any] = {field.name: field.type for field in fields(Row)} | {"runs": list | tuple}
-    check_keys(raw, types, where)
-    if not all(isinstance(run, str) for run in raw["runs"]):
-        raise InputError(f"{where}.runs: found {raw['runs']!r}, expected names of runs")
-    return Row(**{**raw, "runs": tuple(raw["runs"])})
 
 
 def _found(mapping: Mapping[str, Any], name: str, path: Path, what: str) -> Any:

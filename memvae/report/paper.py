@@ -1,7 +1,7 @@
 """The authors' numbers and protocol: `config/paper.yaml`, read strictly; and the verdict on one of our numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,43 @@ import yaml
 
 from memvae.errors import InputError
 from memvae.files.store import read_bytes
-from memvae.report.layout import RunFile, check_keys
+from memvae.report.layout import RunFile
 from memvae.report.table import NOT_RUN
 from memvae.settings.config import Row
-from memvae.settings.spec import Network, Training
+from memvae.settings.rules import Fields, ListOf, MapOf, Nothing, OneOf, Real, Rule, Text, Whole
+from memvae.settings.spec import NETWORK, TRAINING
 
 ALL_IMAGES = {"images": 0, "validation": 0}  # of a training: left out of a specification where it is so
 ROUNDING = 1e-9  # relative: -85.67 + 0.15 is no exact binary number, and a tolerance includes its bounds
 TABLES = ("table3", "likelihood", "probing", "table4", "slots")
-REQUIRED = ("table", "row", "column", "value", "tolerance", "source")
+SETTINGS = MapOf(Real())  # of an analysis
+FILE: dict[str, Rule] = {
+    "sources": MapOf(Text()),
+    "protocol": MapOf(
+        Fields(
+            {
+                "network": Fields(NETWORK, partial=True),
+                "models": MapOf(Fields(NETWORK, partial=True)),
+                "training": Fields(TRAINING, partial=True),
+                "images": Whole(1),
+                "settings": Fields({"likelihood": SETTINGS, "probing": SETTINGS}),
+            }
+        )
+    ),
+    "entries": ListOf(
+        Fields(
+            {
+                "table": OneOf(TABLES),
+                "row": Text(),
+                "column": Text(),
+                "value": Real(),
+                "tolerance": Nothing(Real(0, open_below=True)),
+                "source": Text(),
+                "note": Text(default=""),
+            }
+        )
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +59,11 @@ class Entry:
     tolerance: float | None  # None: shown, not judged
     source: str  # key of `sources`
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("value", "tolerance"):  # in YAML some are whole
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -113,13 +146,12 @@ def read_paper(path: Path | str) -> Paper:
         raw = yaml.safe_load(read_bytes(path, "the authors' numbers, which come with the project"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: found no YAML ({' '.join(str(error).split())})") from None
-    check_keys(raw, {"sources": dict, "protocol": dict, "entries": list}, str(path))
-    protocol = {name: _protocol(item, f"{path}: protocol.{name}") for name, item in raw["protocol"].items()}
-    entries = tuple(_entry(item, raw["sources"], f"{path}: entries[{n}]") for n, item in enumerate(raw["entries"]))
+    checked = Fields(FILE).check(raw, str(path))
+    entries = tuple(Entry(**entry) for entry in checked["entries"])
     keys = [(entry.table, entry.row, entry.column) for entry in entries]
     if doubled := [key for key in keys if keys.count(key) > 1]:
         raise InputError(f"{path}: found {' '.join(doubled[0])} twice, expected once")
-    return Paper(entries, protocol, raw["sources"])
+    return Paper(entries, {name: Protocol(**one) for name, one in checked["protocol"].items()}, checked["sources"])
 
 
 def model_key(row: Row) -> str:
@@ -132,49 +164,5 @@ def run_key(row: Row) -> str:
     return f"{row.paper_dataset}-{row.model}-k{row.k}"
 
 
-def _protocol(raw: Any, where: str) -> Protocol:
-    types = {"network": dict, "models": dict, "training": dict, "images": int, "settings": dict}
-    check_keys(raw, types, where)
-    check_keys(raw["settings"], {"likelihood": dict, "probing": dict}, f"{where}.settings")
-    _check_fields(raw["training"], Training, f"{where}.training")
-    _check_fields(raw["network"], Network, f"{where}.network")
-    for model, changes in raw["models"].items():
-        _check_fields(changes, Network, f"{where}.models.{model}")
-    return Protocol(**raw)
-
-
-def _check_fields(raw: Any, kind: type, where: str) -> None:
-    known = [field.name for field in fields(kind)]
-    if not isinstance(raw, dict):
-        raise InputError(f"{where}: found {raw!r}, expected a mapping of some of {', '.join(known)}")
-    if unknown := [key for key in raw if key not in known]:
-        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(known)}")
-
-
-def _entry(raw: Any, sources: dict[str, Any], where: str) -> Entry:
-    if not isinstance(raw, dict):
-        raise InputError(f"{where}: found {raw!r}, expected a mapping")
-    if unknown := sorted(set(raw) - {*REQUIRED, "note"}):
-        raise InputError(f"{where}: found the unknown key {unknown[0]!r}, expected one of {', '.join(REQUIRED)}, note")
-    if missing := [key for key in REQUIRED if key not in raw]:
-        raise InputError(f"{where}: the key {missing[0]!r} is missing")
-    for key in ("table", "row", "column", "source", "note"):
-        if not isinstance(raw.get(key, ""), str):
-            raise InputError(f"{where}.{key}: found {raw[key]!r}, expected text (in quotes)")
-    for key, allowed in (("table", TABLES), ("source", tuple(sources))):
-        if raw[key] not in allowed:
-            raise InputError(f"{where}.{key}: found {raw[key]!r}, expected one of {', '.join(allowed)}")
-    if not _is_number(raw["value"]):
-        raise InputError(f"{where}.value: found {raw['value']!r}, expected a number")
-    tolerance = raw["tolerance"]
-    if tolerance is not None and not (_is_number(tolerance) and tolerance > 0):
-        raise InputError(f"{where}.tolerance: found {tolerance!r}, expected a positive number, or null for not judged")
-    return Entry(**{**raw, "value": float(raw["value"]), "tolerance": None if tolerance is None else float(tolerance)})
-
-
 def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

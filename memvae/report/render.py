@@ -42,7 +42,7 @@ def view(part: Mapping[str, Any], printed: Paper) -> View:
     """What the analysis of a part is shown from."""
     analysis = registry.find(part["analysis"], part["module"])
     kind = "model" if analysis.declared.of == "models" else f"analysis/{analysis.name}"
-    layout = Layout.from_dict(part["layout"], f"plan of {analysis.name}")
+    layout = Layout.from_dict(part["layout"])
     reads = analysis.declared.reads
     files = Files(map(Path, part["inputs"]), "analysis" if reads else kind)
     kind = f"analysis/{reads[0]}" if reads else kind

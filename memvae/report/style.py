@@ -50,6 +50,11 @@ METADATA: dict[str, dict[str, None]] = {
 }
 
 
+def look(place: int) -> dict[str, str]:
+    """Colour and marker of the model at this place of a figure."""
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+
+
 def text(words: str) -> str:
     """Words as matplotlib draws them as they are: a dollar sign begins no formula."""
     return words.replace("$", r"\$")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from memvae.settings.rules import MISSING, Fields, Nothing, Rule, refuse
+from memvae.settings.rules import Fields, Nothing, Rule, refuse
 from memvae.settings.spec import Network, RunSpec
 from memvae.settings.work import parameters
 
@@ -22,16 +22,17 @@ Resolve = Callable[[Changes], RunSpec]  # the base with some changes
 
 
 @dataclass(frozen=True)
-class Axes:
+class Axes(Rule):
     """The axes of an ablation. keys: what may vary, and the rule of each.
 
     An axis is a list of values of the key that it is named after, or a mapping from labels to changes of several keys.
     """
 
     keys: Mapping[str, Rule]
-    words: str = "a mapping from a key of a model, k or training.<key> to a list of values"
-    default: Any = MISSING
-    note: str = "a list of values of a key, or labels with changes of several keys; null: none"
+
+    @property
+    def words(self) -> str:
+        return "a mapping from a key of a model, k or training.<key> to a list of values"
 
     def check(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -16,7 +16,7 @@ from typing import Any
 from memvae.errors import InputError
 from memvae.settings import ablation, registry, schema
 from memvae.settings.registry import Registered
-from memvae.settings.rules import Fields, user_path
+from memvae.settings.rules import Fields, known, user_path
 from memvae.settings.spec import STAGES, RunSpec, network_of
 from memvae.settings.strict_yaml import read_yaml
 from memvae.settings.work import parameters
@@ -47,8 +47,7 @@ class Config:
 
     def __init__(self, raw: dict[str, Any]):
         raw = schema.check(raw)
-        if raw["scale"] not in raw["scales"]:
-            raise InputError(f"scale: found {raw['scale']!r}, expected one of {', '.join(raw['scales'])}")
+        known("scale", raw["scale"], raw["scales"])
         self.scale: str = raw["scale"]
         self.seeds: list[int] = raw["seeds"]
         overrides = raw["scales"][self.scale]
@@ -201,12 +200,9 @@ class Config:
             raise InputError(f"run: found {run!r}, expected <dataset>-<model>-k<K>-s<seed>, e.g. mnist-mem_vae-k1-s0")
         name, model_name = match["dataset"], match["model"]
         models = {**self.models, **self._varied}
-        for key, found, named, kind in (
-            (name, self.datasets, self.datasets, "datasets"),
-            (model_name, models, self.models, "models"),
-        ):
-            if key not in found:
-                raise InputError(f"run {run}: {kind} has no {key!r}, only {', '.join(named)}")
+        known(f"run {run}: datasets", name, self.datasets)
+        if model_name not in models:
+            known(f"run {run}: models", model_name, self.models)
         return self._specified(run, name, models[model_name], int(match["k"]), int(match["seed"]))
 
     def _specified(self, run: str, name: str, model: dict[str, Any], k: int, seed: int = 0) -> RunSpec:
@@ -277,55 +273,35 @@ class Config:
     def _check_references(self) -> None:
         plain = [name for name, model in self.models.items() if "parameters" not in model]
         for name, model in self.models.items():
-            if model.get("parameters", plain[0]) not in plain:
-                raise InputError(
-                    f"models.{name}.parameters: found {model['parameters']!r}, expected one of {', '.join(plain)}"
-                )
+            known(f"models.{name}.parameters", model.get("parameters", plain[0]), plain)
         for group, entries in self.groups.items():
             for place, entry in enumerate(entries):
-                for key, table in (("dataset", self.datasets), ("model", self.models)):
-                    if entry[key] not in table:
-                        raise InputError(
-                            f"runs.{group}[{place}].{key}: found {entry[key]!r}, expected one of {', '.join(table)}"
-                        )
+                known(f"runs.{group}[{place}].dataset", entry["dataset"], self.datasets)
+                known(f"runs.{group}[{place}].model", entry["model"], self.models)
         for name, block in self.ablations.items():
-            for key, table in (("dataset", self.datasets), ("base", self.models)):
-                if block[key] not in table:
-                    raise InputError(
-                        f"ablations.{name}.{key}: found {block[key]!r}, expected one of {', '.join(table)}"
-                    )
+            known(f"ablations.{name}.dataset", block["dataset"], self.datasets)
+            known(f"ablations.{name}.base", block["base"], self.models)
             for axis in (axis for axes in block.get("crossed", ()) for axis in axes):
-                if axis not in block["axes"]:
-                    raise InputError(
-                        f"ablations.{name}.crossed: found {axis!r}, expected one of {', '.join(block['axes'])}"
-                    )
-        if self.analyses["dataset"] not in self.datasets:
-            raise InputError(
-                f"analyses.dataset: found {self.analyses['dataset']!r}, expected one of {', '.join(self.datasets)}"
-            )
-        for name, other in self.replace.items():
-            for dataset in filter(None, (name, other)):
-                if dataset not in self.datasets:
-                    raise InputError(
-                        f"scales.{self.scale}.replace: found {dataset!r}, expected one of {', '.join(self.datasets)}"
-                    )
+                known(f"ablations.{name}.crossed", axis, block["axes"])
+        known("analyses.dataset", self.analyses["dataset"], self.datasets)
+        for dataset in filter(None, (*self.replace.keys(), *self.replace.values())):
+            known(f"scales.{self.scale}.replace", dataset, self.datasets)
         for name, analysis in self.registered.items():
             rows = self.analysis_rows(name)  # refuses unknown models
             networks = {row.model: self.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network for row in rows}
-            for model, network in networks.items() if analysis.declared.memory else ():
-                if not network.has_memory:
-                    raise InputError(
-                        f"analyses.{name}.models: found {model!r}, which has no memory, expected models with slots"
-                    )
+            without = [model for model, network in networks.items() if not network.has_memory]
+            if analysis.declared.memory and without:
+                raise InputError(
+                    f"analyses.{name}.models: found {without[0]!r}, which has no memory, expected models with slots"
+                )
             if rows and (found := analysis.declared.refused(self.settings(name), list(networks.values()))):
                 raise InputError(f"analyses.{name}.{found}")
-        for kind, entries_by_name in (("models", self.models), ("datasets", self.datasets)):
+        for kind, table in (("models", self.models), ("datasets", self.datasets)):
             titles: dict[str, str] = {}
-            for name, entry in entries_by_name.items():
+            for name, entry in table.items():
                 if (first := titles.setdefault(entry["title"], name)) != name:
                     raise InputError(
-                        f"{kind}.{name}.title: found {entry['title']!r}, the title of {first} too, expected titles "
-                        "that differ"
+                        f"{kind}.{name}.title: found {entry['title']!r}, the title of {first} too, expected another"
                     )
 
 

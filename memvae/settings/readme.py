@@ -5,8 +5,7 @@ config/config.yaml.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,65 +43,48 @@ With null in place of its block an ablation is left out.""",
 }
 
 
-@dataclass(frozen=True)
-class Key:
-    """One row: the path of a key, its rule, its default where the configuration has one."""
-
-    path: str
-    rule: Rule
-    default: Any = MISSING
-
-
 def text() -> str:
     """All of config/README.md."""
     raw = read_yaml(configuration.ROOT / configuration.CONFIG)
     rules = schema.rules(raw["analyses"])
-    single = [key for name, rule in rules.items() if name not in ABOUT for key in keys(name, rule, raw[name])]
-    parts = [HEAD, _table(single)]
+    parts = [HEAD, _table(row for name in rules if name not in ABOUT for row in _rows(name, rules[name], raw[name]))]
     for name, about in ABOUT.items():
-        found = _analyses(rules[name], raw[name]) if name == "analyses" else keys(name, rules[name], raw[name])
+        found = _analyses(rules[name], raw[name]) if name == "analyses" else _rows(name, rules[name], raw[name])
         parts += [f"## {name}\n\n{about}\n", _table(found)]
     return "\n".join(parts)
 
 
-def keys(path: str, rule: Rule, default: Any = MISSING) -> Iterator[Key]:
-    """The keys below `path`, or itself where it holds a value. default: of the configuration, if it has one."""
+def _rows(path: str, rule: Rule, default: Any = MISSING) -> Iterator[str]:
+    """The rows of the keys below `path`, or its own where it holds a value. default: of the configuration, if any."""
     inner = rule.rule if isinstance(rule, MapOf | ListOf) else rule
     inner = inner.rule if isinstance(inner, Nothing) else inner
     if not isinstance(inner, Fields) or inner.partial:
-        yield Key(path, rule, default)
+        words = "a mapping with any of their keys" if isinstance(rule, Fields) else rule.words
+        yield f"| `{path}` | {rule.note} | {words} | {_default(rule.default if default is MISSING else default)} |"
     elif inner is not rule:  # the names, or the entries, are the user's
         for name, below in inner.rules.items():
-            yield from keys(f"{path}.<name>.{name}" if isinstance(rule, MapOf) else f"{path}[].{name}", below)
+            yield from _rows(f"{path}.<name>.{name}" if isinstance(rule, MapOf) else f"{path}[].{name}", below)
     else:
         for name, below in inner.rules.items():
-            given = default.get(name, MISSING) if isinstance(default, Mapping) else MISSING
-            yield from keys(f"{path}.{name}", below, given)
+            yield from _rows(f"{path}.{name}", below, default.get(name, MISSING) if default is not MISSING else MISSING)
 
 
-def _analyses(rule: Any, raw: Mapping[str, Any]) -> Iterator[Key]:
+def _analyses(rule: Any, raw: Mapping[str, Any]) -> Iterator[str]:
     """Those of every analysis once, with the defaults that only some have."""
     for name in NO_ANALYSES:
-        yield from keys(f"analyses.{name}", rule.rules[name], raw[name])
-    yield from keys("analyses.<name>", Fields(schema.BLOCK))
+        yield from _rows(f"analyses.{name}", rule.rules[name], raw[name])
+    yield from _rows("analyses.<name>", Fields(schema.BLOCK))
     for name, block in raw.items():
         if name not in NO_ANALYSES:
-            for key in keys(f"analyses.{name}", rule.rules[name], block):
-                if key.path.rpartition(".")[2] not in schema.BLOCK or key.default is not MISSING:
-                    yield key
+            own = {key: one for key, one in rule.rules[name].rules.items() if key in block or key not in schema.BLOCK}
+            yield from _rows(f"analyses.{name}", Fields(own), block)
 
 
-def _table(found: Iterator[Key] | list[Key]) -> str:
-    rows = [f"| `{key.path}` | {key.rule.note} | {_words(key.rule)} | {_default(key)} |" for key in found]
+def _table(rows: Iterable[str]) -> str:
     return "\n".join(["| key | meaning | may be | default |", "|---|---|---|---|", *rows, ""])
 
 
-def _words(rule: Rule) -> str:
-    return "a mapping with any of their keys" if isinstance(rule, Fields) and rule.partial else rule.words
-
-
-def _default(key: Key) -> str:
-    value = key.rule.default if key.default is MISSING else key.default
+def _default(value: Any) -> str:
     if value is MISSING:
         return "must be given"
     if value is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from memvae.analyses import Analysis
 from memvae.errors import InputError
+from memvae.settings.rules import imported, known
 
 PACKAGE = "memvae.analyses"
 NO_ANALYSES = ("dataset", "classifier")  # keys of `analyses` that are no block of an analysis
@@ -45,61 +46,45 @@ def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
 
     Raises InputError where one is not found, or two have a table or a figure of the same name.
     """
-    found = {
-        name: find(name, block.get("module", "") if isinstance(block, dict) else "")
-        for name, block in blocks.items()
-        if name not in NO_ANALYSES
-    }
-    for name, analysis in found.items():
-        if analysis.declared.of == "ablation":
-            raise InputError(f"analyses.{name}: found an analysis of ablations; put yours into `ablations`")
+    found: dict[str, Registered] = {}
     owners: dict[str, str] = {}
-    for name, analysis in found.items():
-        one = analysis.declared
-        for shown in (*one.tables, *one.extended, *one.figures, *one.extended_figures):
-            if shown in owners:
+    for name, block in blocks.items():
+        if name in NO_ANALYSES:
+            continue
+        found[name] = find(name, block.get("module", "") if isinstance(block, dict) else "")
+        declared = found[name].declared
+        if declared.of == "ablation":
+            raise InputError(f"analyses.{name}: found an analysis of ablations; put yours into `ablations`")
+        for shown in (*declared.tables, *declared.extended, *declared.figures, *declared.extended_figures):
+            if owners.setdefault(shown, name) != name:
                 raise InputError(
                     f"analyses.{name}: found {shown!r}, a table or figure of {owners[shown]} too; expected another name"
                 )
-            owners[shown] = name
     return found
 
 
 def of_ablations(titles: Mapping[str, str]) -> dict[str, Registered]:
     """The analysis `ablation` once for each ablation, whose name ends those of its tables and figures. By ablation."""
 
-    def named(shown: Mapping[str, str], name: str) -> dict[str, str]:
-        return {f"{own}_{name}": f"{title}: {titles[name]}" for own, title in shown.items()}
-
-    found = find("ablation")
-    changed = {
-        name: replace(
-            found.declared, tables=named(found.declared.tables, name), figures=named(found.declared.figures, name)
+    found, changed = find("ablation"), {}
+    for name, ablation in titles.items():
+        tables, figures = (
+            {f"{own}_{name}": f"{title}: {ablation}" for own, title in shown.items()}
+            for shown in (found.declared.tables, found.declared.figures)
         )
-        for name in titles
-    }
-    return {name: replace(found, declared=declared, ablation=name) for name, declared in changed.items()}
+        changed[name] = replace(found, declared=replace(found.declared, tables=tables, figures=figures), ablation=name)
+    return changed
 
 
 def find(name: str, reference: str = "") -> Registered:
     """The analysis of that name, or the one that `reference` names. Raises InputError where there is none."""
-    package, _, attribute = (reference or f"{PACKAGE}.{name}:ANALYSIS").partition(":")
-    where = f"analyses.{name}" + (".module" if reference else "")
-    if not all(part.isidentifier() for part in (*package.split("."), attribute)):
-        raise InputError(
-            f"{where}: found {reference or name!r}, expected a module and the name of its declaration; write "
-            "own.distances:ANALYSIS"
-        )
-    try:
-        declared = getattr(importlib.import_module(package), attribute, None)
-    except ModuleNotFoundError as error:
-        if error.name != package and not package.startswith(f"{error.name}."):
-            raise  # the module is there; something that it imports is not
-        advice = "put its folder into PYTHONPATH" if reference else f"expected one of {', '.join(shipped())}"
-        raise InputError(f"{where}: found no module {package!r}; {advice}") from None
+    if not reference:
+        known(f"analyses.{name}", name, shipped())
+    declaration = reference or f"{PACKAGE}.{name}:ANALYSIS"
+    declared = imported(f"analyses.{name}.module", declaration)
     if not isinstance(declared, Analysis):
-        raise InputError(f"{where}: {package} has no declaration {attribute!r}, expected a memvae.analyses.Analysis")
-    return Registered(name, reference, package, declared)
+        raise InputError(f"analyses.{name}.module: found {declaration}, expected a memvae.analyses.Analysis")
+    return Registered(name, reference, declaration.partition(":")[0], declared)
 
 
 def shipped() -> list[str]:

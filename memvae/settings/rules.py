@@ -6,12 +6,13 @@ names `where`, what was found, what is expected and, where it helps, what to wri
 """
 
 import ast
+import importlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from memvae.errors import InputError
 
@@ -20,23 +21,45 @@ SEEDS = 2**32 - 1  # scikit-learn's limit
 MOST = 2**53  # whole numbers up to here are exact as floats
 
 
-class Rule(Protocol):
-    def check(self, value: Any, where: str) -> Any: ...
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """`words` say what is expected. default: makes a key optional; None: it is left out."""
+
+    default: Any = MISSING
+    note: str = ""
 
     @property
-    def words(self) -> str: ...
+    def words(self) -> str:
+        raise NotImplementedError
 
-    @property
-    def default(self) -> Any: ...
-
-    @property
-    def note(self) -> str: ...
+    def check(self, value: Any, where: str) -> Any:
+        raise NotImplementedError
 
 
 def refuse(where: str, value: Any, expected: str, advice: str = "") -> NoReturn:
     """Raises InputError: what was found, shortened, and what is expected."""
     shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:57]}..."
     raise InputError(f"{where}: found {shown}, expected {expected}{'; ' if advice else ''}{advice}")
+
+
+def known(where: str, name: Any, names: Iterable[str]) -> None:
+    """Raises InputError when a name is none of those that there are."""
+    if name not in (names := list(names)):
+        raise InputError(f"{where}: found {name!r}, expected one of {', '.join(names)}")
+
+
+def imported(where: str, reference: str) -> Any:
+    """The object that `package.module:object` names. Raises InputError where there is none."""
+    package, _, attribute = reference.partition(":")
+    try:
+        if not all(part.isidentifier() for part in (*package.split("."), attribute)):
+            raise AttributeError
+        return getattr(importlib.import_module(package), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        missing = getattr(error, "name", None)
+        if isinstance(error, ModuleNotFoundError) and missing != package and not package.startswith(f"{missing}."):
+            raise  # the module is there; something that it imports is not
+        refuse(where, reference, "the name of a module and of an object in it", "put its folder into PYTHONPATH")
 
 
 def user_path(path: str, where: str) -> Path:
@@ -48,11 +71,9 @@ def user_path(path: str, where: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(Rule):
     least: int = 0
     most: int = MOST
-    default: Any = MISSING
-    note: str = ""
 
     def check(self, value: Any, where: str) -> int:
         whole = int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= MOST else value
@@ -67,13 +88,11 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Real:
+class Real(Rule):
     least: float = -math.inf
     most: float = math.inf
     open_below: bool = False  # `least` itself is not allowed
     open_above: bool = False
-    default: Any = MISSING
-    note: str = ""
 
     def check(self, value: Any, where: str) -> float:
         if isinstance(value, str) and re.fullmatch(r"[-+]?\d+e[-+]?\d+", value):
@@ -94,10 +113,8 @@ class Real:
 
 
 @dataclass(frozen=True)
-class OneOf:
+class OneOf(Rule):
     names: tuple[str, ...]
-    default: Any = MISSING
-    note: str = ""
 
     def check(self, value: Any, where: str) -> str:
         if not isinstance(value, str) or value not in self.names:
@@ -110,10 +127,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Flag:
-    default: Any = MISSING
-    note: str = ""
-
+class Flag(Rule):
     def check(self, value: Any, where: str) -> bool:
         if not isinstance(value, bool):
             refuse(where, value, self.words)
@@ -125,13 +139,15 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Text:
-    """Text of one line. shape: a pattern that all of it matches, and in `words` what that means."""
+class Text(Rule):
+    """Text of one line. shape: a pattern that all of it matches, and in `said` what that means."""
 
-    words: str = "text of one line"
+    said: str = "text of one line"
     shape: str = ""
-    default: Any = MISSING
-    note: str = ""
+
+    @property
+    def words(self) -> str:
+        return self.said
 
     def check(self, value: Any, where: str) -> str:
         plain = isinstance(value, str) and value.isprintable() and len(value) <= 1000
@@ -141,13 +157,11 @@ class Text:
 
 
 @dataclass(frozen=True)
-class ListOf:
+class ListOf(Rule):
     rule: Rule
     least: int = 0  # entries
     most: int = 10000
     different: bool = False
-    default: Any = MISSING
-    note: str = ""
 
     def check(self, value: Any, where: str) -> list[Any]:
         if not isinstance(value, list | tuple) or not self.least <= len(value) <= self.most:
@@ -164,13 +178,11 @@ class ListOf:
 
 
 @dataclass(frozen=True)
-class MapOf:
+class MapOf(Rule):
     """A mapping from names that the user chooses."""
 
     rule: Rule
     names: Text = Text()
-    default: Any = MISSING
-    note: str = ""
 
     def check(self, value: Any, where: str) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -185,27 +197,24 @@ class MapOf:
 
 
 @dataclass(frozen=True)
-class Fields:
+class Fields(Rule):
     """A mapping with known keys, each with a rule of its own. partial: any key may be left out."""
 
     rules: Mapping[str, Rule]
     partial: bool = False
-    default: Any = MISSING
-    note: str = ""
 
     def check(self, value: Any, where: str) -> dict[str, Any]:
+        here = where or "config"
         if not isinstance(value, dict):
-            refuse(where or "config", value, self.words)
+            refuse(here, value, self.words)
         if unknown := [key for key in value if key not in self.rules]:
-            raise InputError(
-                f"{where or 'config'}: found the unknown key {unknown[0]!r}, expected one of {', '.join(self.rules)}"
-            )
+            raise InputError(f"{here}: found the unknown key {unknown[0]!r}, expected one of {', '.join(self.rules)}")
         checked = {}
         for name, rule in self.rules.items():
             if name in value:
                 checked[name] = rule.check(value[name], f"{where}.{name}" if where else name)
             elif not self.partial and rule.default is MISSING:
-                raise InputError(f"{where or 'config'}: the key {name!r} is missing, expected {rule.words}")
+                raise InputError(f"{here}: the key {name!r} is missing, expected {rule.words}")
             elif not self.partial and rule.default is not None:
                 checked[name] = rule.default
         return checked
@@ -216,13 +225,11 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class Either:
+class Either(Rule):
     """Whichever of two rules fits the kind of value: a list, or a single one."""
 
     single: Rule
     many: Rule
-    default: Any = MISSING
-    note: str = ""
 
     def check(self, value: Any, where: str) -> Any:
         return (self.many if isinstance(value, list | tuple) else self.single).check(value, where)
@@ -233,12 +240,10 @@ class Either:
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Nothing(Rule):
     """null, or what the rule says."""
 
     rule: Rule
-    default: Any = MISSING
-    note: str = ""
 
     def check(self, value: Any, where: str) -> Any:
         return None if value is None else self.rule.check(value, where)

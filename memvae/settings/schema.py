@@ -16,7 +16,7 @@ DEPTH = 20  # levels of a configuration; ours has five
 
 def optional(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """The same rules for keys that may be left out."""
-    return {name: dataclasses.replace(rule, default=None) for name, rule in rules.items()}  # type: ignore[type-var]
+    return {name: dataclasses.replace(rule, default=None) for name, rule in rules.items()}
 
 
 LENGTH: dict[str, Rule] = {name: TRAINING[name] for name in ("epochs", "batch_size", "constant_epochs")}
@@ -47,7 +47,7 @@ DATASET: dict[str, Rule] = {
     ),
     "file": Text("a path without { and }", "[^{}]+", default=None, note="your HDF5 file, for the loader hdf5"),
     "image": NETWORK["image"],
-    "likelihood": dataclasses.replace(NETWORK["likelihood"], default="bernoulli", note="of a pixel"),  # type: ignore[type-var]
+    "likelihood": dataclasses.replace(NETWORK["likelihood"], default="bernoulli", note="of a pixel"),
     "binarise": OneOf(("each_epoch", "never"), note="x ~ Bernoulli(pixel), anew every epoch, or never"),
     "network": Fields(SHAPE, note="what its models share"),
     "training": Fields({**LENGTH, **optional(OPTIMISER)}, note="what its trainings share"),
@@ -81,7 +81,7 @@ ABLATION: dict[str, Rule] = {
     "k": Whole(1, default=1, note="K of the bound"),
     "epochs": dataclasses.replace(POSITIVE, default=None, note="without it those of the data set at this scale"),
     "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="without it those of the configuration"),
-    "axes": Axes(VARIED),
+    "axes": Axes(VARIED, note="a list of values of a key, or labels with changes of several keys; null: none"),
     "crossed": ListOf(ListOf(Text(), 2), default=None, note="axes whose values are tried in every combination"),
 }
 BLOCK: dict[str, Rule] = {
@@ -115,9 +115,12 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
         "replace": MapOf(Nothing(NAME), NAME, default=None, note="one data set for another; null: none"),
         "epochs": MapOf(POSITIVE, NAME, default=None, note="passes over the training images, by data set"),
         "training": Fields(
-            {**LENGTH, **OPTIMISER}, True, None, "what differs from `training` and from that of the data sets"
+            {**LENGTH, **OPTIMISER},
+            True,
+            default=None,
+            note="what differs from `training` and the data sets' own",
         ),
-        "analyses": Fields({**analyses, **changed}, True, None, "what differs from `analyses`"),
+        "analyses": Fields({**analyses, **changed}, True, default=None, note="what differs from `analyses`"),
         "ablations": MapOf(
             Nothing(Fields(ABLATION, partial=True)),
             NAME,

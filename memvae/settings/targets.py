@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from memvae.analyses import Analysis
 from memvae.settings.config import Config, Row
 from memvae.settings.registry import Registered
 
@@ -45,54 +46,42 @@ def analysis_file(config: Config, run: str, analysis: str) -> str:
 
 
 # ---- tables and figures ----------------------------------------------------------------------------------------------
-def tables(config: Config, extended: bool = False) -> dict[str, Registered]:
-    """Every table, and the analysis that it shows; `extended`: only those that the target of that name adds."""
-    return _shown_by(config, "tables", "extended", extended)
-
-
-def figures(config: Config, extended: bool = False) -> dict[str, Registered]:
-    """Every figure, and the analysis that it shows; `extended`: as for tables."""
-    return _shown_by(config, "figures", "extended_figures", extended)
-
-
-def _shown_by(config: Config, own: str, more: str, extended: bool) -> dict[str, Registered]:
-    """own, more: fields of a declaration; what the target `extended` adds is `more`, and `own` of some analyses."""
-    found: dict[str, Registered] = {}
-    for one in config.registered.values():
-        if _is_made(config, one):
-            names = [*(getattr(one.declared, own) if one.declared.extended_only == extended else ())]
-            found |= dict.fromkeys([*names, *(getattr(one.declared, more) if extended else ())], one)
-    return found
-
-
-def _plain(config: Config) -> list[Registered]:
-    """The analyses of the page of results and of the measurements."""
-    return [one for one in config.registered.values() if not one.declared.extended_only]
-
-
-def _is_made(config: Config, analysis: Registered) -> bool:
-    """Whether any of its rows is run at this scale; of networks alone nothing is run."""
-    if analysis.declared.of == "networks":
-        return True
-    return any(row.runs for row in config.analysis_rows(analysis.name) or config.rows("appendix", "own"))
-
-
 def shown(config: Config) -> dict[str, tuple[str, Registered]]:
     """Every table and figure: name -> its kind (`table` or `figure`) and its analysis."""
-    all_tables = tables(config) | tables(config, extended=True)
-    all_figures = figures(config) | figures(config, extended=True)
-    apart = config.apart.values()
-    return (
-        {name: ("table", one) for name, one in all_tables.items()}
-        | {name: ("figure", one) for name, one in all_figures.items()}
-        | {name: ("table", one) for one in apart for name in one.declared.tables}
-        | {name: ("figure", one) for one in apart for name in one.declared.figures}
-    )
+    made = [one for one in config.registered.values() if _is_made(config, one)]
+    found: dict[str, tuple[str, Registered]] = {}
+    for one in (*made, *config.apart.values()):
+        found |= {name: ("table", one) for name in (*one.declared.tables, *one.declared.extended)}
+        found |= {name: ("figure", one) for name in (*one.declared.figures, *one.declared.extended_figures)}
+    return found
 
 
 def of_kind(config: Config, kind: str) -> dict[str, Registered]:
     """Every table or every figure, those of ablations too, and the analysis that it shows."""
     return {name: analysis for name, (found, analysis) in shown(config).items() if found == kind}
+
+
+def tables(config: Config, extended: bool = False) -> list[str]:
+    """Every table but those of ablations; `extended`: only those that the target of that name adds."""
+    return _asked_for(config, "table", extended)
+
+
+def figures(config: Config, extended: bool = False) -> list[str]:
+    """Every figure but those of ablations; `extended`: as for tables."""
+    return _asked_for(config, "figure", extended)
+
+
+def _asked_for(config: Config, kind: str, extended: bool) -> list[str]:
+    def is_added(name: str, one: Analysis) -> bool:
+        return one.extended_only or name in (*one.extended, *one.extended_figures)
+
+    found = of_kind(config, kind).items()
+    return [name for name, one in found if not one.ablation and is_added(name, one.declared) == extended]
+
+
+def _plain(config: Config) -> list[Registered]:
+    """The analyses of the page of results and of the measurements."""
+    return [one for one in config.registered.values() if not one.declared.extended_only]
 
 
 def title(config: Config, name: str) -> str:
@@ -101,6 +90,13 @@ def title(config: Config, name: str) -> str:
         return TITLES[name]
     declared = shown(config)[name][1].declared
     return {**declared.tables, **declared.extended, **declared.figures, **declared.extended_figures}[name]
+
+
+def _is_made(config: Config, analysis: Registered) -> bool:
+    """Whether any of its rows is run at this scale; of networks alone nothing is run."""
+    if analysis.declared.of == "networks":
+        return True
+    return any(row.runs for row in config.analysis_rows(analysis.name) or config.rows("appendix", "own"))
 
 
 # ---- what a job is about ---------------------------------------------------------------------------------------------
@@ -189,22 +185,19 @@ def _part(config: Config, analysis: Registered, rows: Iterable[Row], inputs: lis
 
 def target(config: Config, name: str) -> dict[str, Any]:
     """What a table, a figure, a scorecard or the file of measurements is drawn from: kind, name and parts."""
+    found = {"kind": name, "name": name}
+    if name == MEASUREMENTS:
+        ablations = [ablation_part(config, config.apart[one]) for one in config.made]
+        return found | {"parts": [*(part(config, one) for one in _plain(config)), *ablations]}
     if name in SCORECARDS:
         compared = [one for one in config.registered.values() if one.declared.paper]
-        return _target("scorecard", name, [part(config, one, SCORECARDS[name]) for one in compared])
-    if name == MEASUREMENTS:
-        parts = [part(config, one) for one in _plain(config)]
-        return _target(MEASUREMENTS, name, [*parts, *(ablation_part(config, config.apart[one]) for one in config.made)])
-    kind, analysis = shown(config)[name]
+        return found | {"kind": "scorecard", "parts": [part(config, one, SCORECARDS[name]) for one in compared]}
+    found["kind"], analysis = shown(config)[name]
     if analysis.ablation:
-        drawn_from_it = _target(kind, name, [ablation_part(config, analysis)])
-        return {**drawn_from_it, "own": analysis.own(name), "made_with": _made_with(config, analysis)}
-    extended = name in (*analysis.declared.extended, *analysis.declared.extended_figures)
-    return _target(kind, name, [part(config, analysis, ("appendix", *(["extended"] if extended else []), "own"))])
-
-
-def _target(kind: str, name: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "parts": parts}
+        own = {"own": analysis.own(name), "made_with": _made_with(config, analysis)}
+        return found | own | {"parts": [ablation_part(config, analysis)]}
+    extended = ["extended"] if name in (*analysis.declared.extended, *analysis.declared.extended_figures) else []
+    return found | {"parts": [part(config, analysis, ("appendix", *extended, "own"))]}
 
 
 def inputs(config: Config, name: str) -> list[str]:
@@ -212,7 +205,7 @@ def inputs(config: Config, name: str) -> list[str]:
     return inputs_of(target(config, name))
 
 
-def inputs_of(*targets: dict[str, Any]) -> list[str]:
+def inputs_of(*targets: Mapping[str, Any]) -> list[str]:
     """The files that some targets are drawn from, each once."""
     return list(dict.fromkeys(path for one in targets for part in one["parts"] for path in part["inputs"]))
 
@@ -221,11 +214,6 @@ def drawn(config: Config) -> list[dict[str, Any]]:
     """The target of every table and figure, of the scorecard, of the measurements, and of ablations that were made."""
     names = [*tables(config), *figures(config), *_names_of_made(config), "scorecard", MEASUREMENTS]
     return [target(config, name) for name in names]
-
-
-def drawn_from(config: Config) -> list[str]:
-    """The files that every target of `drawn` is drawn from, beside the paper's numbers."""
-    return inputs_of(*drawn(config))
 
 
 def networks(config: Config) -> list[dict[str, Any]]:
@@ -287,14 +275,10 @@ def files(config: Config, kind: str, name: str) -> list[str]:
         "table": [f"{config.results}/tables/{name}.{ending}" for ending in TABLE_FORMATS],
         "figure": [f"{config.figures}/{name}.{ending}" for ending in FIGURE_FORMATS],
         "scorecard": [f"{config.results}/{name}.{ending}" for ending in SCORECARD_FORMATS],
-        MEASUREMENTS: [measurements_file(config)],
+        MEASUREMENTS: [f"{config.results}/{MEASUREMENTS}.csv"],
         ARCHIVE: [f"{config.results}/{ARCHIVE}.zip"],
     }
     return known.get(kind, [])
-
-
-def measurements_file(config: Config) -> str:
-    return f"{config.results}/{MEASUREMENTS}.csv"
 
 
 def all_files(config: Config, extended: bool = False) -> list[str]:
@@ -373,7 +357,7 @@ def page_inputs(config: Config) -> list[str]:
     shown_files = [path for path in _on_page(config) if path.endswith((".md", ".csv", ".png"))]
     rows = [row for one in _plain(config) for row in part(config, one)["layout"]["rows"]]
     models = [model_file(config, run) for row in rows for run in row["runs"]]
-    return list(dict.fromkeys([*shown_files, *drawn_from(config), *models]))
+    return list(dict.fromkeys([*shown_files, *inputs_of(*drawn(config)), *models]))
 
 
 def _on_page(config: Config) -> list[str]:

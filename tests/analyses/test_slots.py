@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from memvae.analyses.slots import show
 from memvae.analyses.slots.compute import correlation
-from memvae.analyses.slots.numbers import ordinal
 from memvae.errors import InputError
 from memvae.report import render, scorecard, statistics, style, table
 from memvae.report.claims import OPEN
@@ -86,14 +85,6 @@ def test_figure7_of_101_classes_shows_the_forty_with_most_test_images_and_says_s
     file = found.done[0]
     shown = np.asarray(figure.axes[-1].images[-1].get_array()).ravel()  # the third slot of the last class
     np.testing.assert_array_equal(shown, file.array("layer0/images")[file.array("layer0/top")[100, 2]])
-
-
-@pytest.mark.parametrize(("classes", "turned"), [(2, False), (10, False), (11, True), (101, True)])
-def test_table4_turns_where_there_are_more_than_ten_classes(tmp_path: Path, classes: int, turned: bool) -> None:
-    headings, lines = show.table4(view(tmp_path, dataset="silhouettes", classes=classes)).sections[0].lines()
-    names, labels = ["1st", "2nd", "3rd", "perplexity"], [str(label) for label in range(classes)]
-    assert headings == (["class", *names] if turned else ["", *labels])
-    assert [line[0] for line in lines] == (labels if turned else names)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 101])
@@ -210,18 +201,3 @@ def test_correlation_of_one_class_one_slot_or_equal_preferences_warns_of_nothing
 def test_correlation_is_pearsons() -> None:
     values = np.random.default_rng(0).dirichlet(np.ones(6), size=3)
     np.testing.assert_array_equal(correlation(values), np.corrcoef(values))
-
-
-def test_a_slot_with_many_cells_names_the_first_ten_and_the_csv_all(tmp_path: Path) -> None:
-    alike = np.full((101, 12), 0.01)
-    alike[:, 3] = 0.89
-    found = show.slots(view(tmp_path, dataset="silhouettes", preferences={"layer0": alike}, top=1))
-    assert found.records[3]["table4_cells"].count("1st") == 101
-    cells = found.sections[1].lines()[1][3][-1]
-    assert cells.endswith("9: 1st and 91 more") and cells.count("1st") == 10
-
-
-def test_ordinals() -> None:
-    assert [ordinal(place - 1) for place in (1, 2, 3, 4, 11, 12, 13, 21, 101, 112)] == [
-        *("1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "101st", "112th")
-    ]

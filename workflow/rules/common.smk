@@ -41,7 +41,7 @@ def configured():
             loaded.spec(run)
         if not AS_MODULE:  # there the words are those of the user's workflow
             check_targets(loaded)
-        download.check_folder(loaded.data_folder)
+        download.data_folder(loaded.data_folder)  # refuses one that is none
     except InputError as error:
         refuse(error)
     return loaded

@@ -82,7 +82,7 @@ rule measurements:
         analyses=targets.inputs(CONFIG, targets.MEASUREMENTS),
         paper=PAPER,
     output:
-        targets.measurements_file(CONFIG),
+        *targets.files(CONFIG, targets.MEASUREMENTS, targets.MEASUREMENTS),
     log:
         "<logs>/measurements.log",
     benchmark:
@@ -212,7 +212,7 @@ rule page:
 
 rule archive:
     input:
-        analyses=targets.drawn_from(CONFIG),
+        analyses=targets.inputs_of(*targets.drawn(CONFIG)),
         paper=PAPER,
     output:
         "<results>/archive.zip",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from memvae.report import statistics, style
-from memvae.report.canvas import Canvas
+from memvae.report.canvas import panels
 from memvae.report.claims import Part
 from memvae.report.layout import RunFile
 from memvae.report.paper import run_key
@@ -73,32 +73,23 @@ def table(view: View) -> Table:
 
 def figure(view: View) -> Figure:
     """One panel per data set: what is missing to the L_K of the largest K, against K, both on logarithmic axes."""
-    panels = list(dict.fromkeys(row.dataset for row, _ in view.made))
+    titles = list(dict.fromkeys(row.dataset for row, _ in view.made))
     models = list(dict.fromkeys(row.model for row, _ in view.made))
-    page = style.PAGE if len(panels) > 1 else style.COLUMN
-    left, right, between, foot, head, height = 0.52, 0.08, 0.5, 0.36, 0.2, 1.9  # inches
-    width = (page - left - right - between * (len(panels) - 1)) / len(panels)
     said = "the bound L_K, with standard errors over images, paired"
-    canvas = Canvas(page, foot + height + head, view.figure_note(view.done, said))
-    for place, title in enumerate(panels):
-        axes = canvas.axes(left + place * (width + between), foot, width, height)
-        for row, found in view.made:
-            if row.dataset != title:
-                continue
-            points = [(k, view.number(row, "missing", f"K = {k}")) for k in _counts(found[0])[:-1]]
+    canvas, placed = panels(titles, 1.9, 0.36, view.figure_note(view.done, said))
+    for title, axes in placed.items():
+        made = [(row, _counts(found[0])) for row, found in view.made if row.dataset == title]
+        for row, counts in made:
+            points = [(k, view.number(row, "missing", f"K = {k}")) for k in counts[:-1]]
             shown = [(k, one.mean, one.error or 0.0) for k, one in points if one and one.mean > 0]
-            if not shown:
-                continue
-            k, missing, error = (np.array(values) for values in zip(*shown, strict=True))
-            below = np.minimum(error, 0.9 * missing)  # a bar that reaches 0 has no end on a logarithmic axis
-            colour = models.index(row.model) % len(style.COLOURS)
-            look: Any = {"color": style.COLOURS[colour], "marker": style.MARKERS[colour % len(style.MARKERS)]}
-            axes.errorbar(k, missing, (below, error), label=style.text(row.title), elinewidth=0.6, **look)
-        largest = max(_counts(found[0])[-1] for row, found in view.made if row.dataset == title)
-        axes.set(title=style.text(title), xlabel="K", xscale="log", yscale="log")
-        axes.set_ylabel(f"nats below K = {largest:,}")
+            if shown:
+                k, missing, error = (np.array(values) for values in zip(*shown, strict=True))
+                below = np.minimum(error, 0.9 * missing)  # a bar that reaches 0 has no end on a logarithmic axis
+                look: Any = style.look(models.index(row.model))
+                axes.errorbar(k, missing, (below, error), label=style.text(row.title), elinewidth=0.6, **look)
+        largest = max(counts[-1] for _, counts in made)
+        axes.set(xlabel="K", xscale="log", yscale="log", ylabel=f"nats below K = {largest:,}")
         axes.legend(frameon=False, loc="lower left")
-        axes.grid(alpha=0.25, linewidth=0.4)
     return canvas.figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from memvae.errors import InputError
 from memvae.report import statistics, style
-from memvae.report.canvas import Canvas
+from memvae.report.canvas import panels
 from memvae.report.claims import Part
 from memvae.report.layout import RunFile
 from memvae.report.statistics import Measured
@@ -75,45 +75,34 @@ class Curve:
     """The learning curve of a run, or the mean over a row's seeds, nats per image."""
 
     label: str  # empty: one of the others, grey and thin
-    colour: str
-    marker: str
-    line: Any  # a matplotlib line style
+    look: Mapping[str, Any]  # colour, marker and style of its line
     epochs: np.ndarray  # [P]
     test: np.ndarray  # [P]
     train: np.ndarray  # [P]
     test_sd: np.ndarray | None = None  # [P]: over seeds
 
 
-def learning_curves(panels: Mapping[str, Sequence[Curve]], note: str = "") -> Figure:
+def learning_curves(curves_of: Mapping[str, Sequence[Curve]], note: str = "") -> Figure:
     """One panel per data set: the bound on test images (full markers) and on training images (hollow) against epoch."""
-    page = style.PAGE if len(panels) > 1 else style.COLUMN
-    entries = _legend([curve for curves in panels.values() for curve in curves])
-    beside = 4 if len(panels) > 1 else 2  # legend entries
+    entries = _legend([curve for curves in curves_of.values() for curve in curves])
+    beside = 4 if len(curves_of) > 1 else 2  # legend entries
     legend = 0.15 * -(-len(entries) // beside) + 0.08  # inches
-    left, right, between, foot, head, height = 0.58, 0.06, 0.5, 0.38 + legend, 0.2, 2.1  # inches
-    width = (page - left - right - between * (len(panels) - 1)) / len(panels)
-    canvas = Canvas(page, foot + height + head, note)
-    for place, (title, curves) in enumerate(panels.items()):
-        axes = canvas.axes(left + place * (width + between), foot, width, height)
+    canvas, placed = panels(list(curves_of), 2.1, 0.38 + legend, note)
+    for (title, axes), curves in zip(placed.items(), curves_of.values(), strict=True):
         for curve in curves:
             if not curve.label:
                 axes.plot(curve.epochs, curve.test, **OTHERS)
                 continue
             every = max(1, len(curve.epochs) // 8)
-            common: Any = {"color": curve.colour, "linestyle": curve.line, "marker": curve.marker}
-            axes.plot(curve.epochs, curve.test, markevery=(every // 2, every), **common)
-            axes.plot(curve.epochs, curve.train, markevery=(every // 2, every), **common, **TRAIN)
+            common: Any = {**curve.look, "markevery": (every // 2, every)}
+            axes.plot(curve.epochs, curve.test, **common)
+            axes.plot(curve.epochs, curve.train, **common, **TRAIN)
             if curve.test_sd is not None:
                 band = (curve.test - curve.test_sd, curve.test + curve.test_sd)
-                axes.fill_between(curve.epochs, *band, color=curve.colour, alpha=0.2, linewidth=0)
-        axes.set(
-            title=style.text(title),
-            xlabel="epoch",
-            ylabel="" if place else "bound, nats per image",
-            ylim=_limits(curves),
-        )
+                axes.fill_between(curve.epochs, *band, color=common["color"], alpha=0.2, linewidth=0)
+        first = title == next(iter(placed))
+        axes.set(xlabel="epoch", ylabel="bound, nats per image" if first else "", ylim=_limits(curves))
         axes.set_xlim(left=0)
-        axes.grid(alpha=0.25, linewidth=0.4)
     below = (canvas.below + 0.02) / canvas.size[1]
     canvas.figure.legend(handles=entries, loc="lower center", bbox_to_anchor=(0.5, below), ncols=beside, **LEGEND)
     return canvas.figure
@@ -127,41 +116,39 @@ def training(view: View) -> Figure:
     models = list(dict.fromkeys(row.model for row in named))
     samples = sorted({row.k for row in named})
     averaged = len(everything) > CURVES
-    panels: dict[str, list[Curve]] = {}
+    curves: dict[str, list[Curve]] = {}
     for row, found in rows:
-        look = {"label": "", "colour": "", "marker": "", "line": ""}
+        label, look = "", {}
         if row in named:
-            place = models.index(row.model)
+            label = style.text(row.title) + (f", K = {row.k}" if len(samples) > 1 else "")
             look = {
-                "label": style.text(row.title) + (f", K = {row.k}" if len(samples) > 1 else ""),
-                "colour": style.COLOURS[place % len(style.COLOURS)],
-                "marker": style.MARKERS[place % len(style.MARKERS)],
-                "line": ("-", "--", "-.", ":")[samples.index(row.k) % 4],
+                **style.look(models.index(row.model)),
+                "linestyle": ("-", "--", "-.", ":")[samples.index(row.k) % 4],
             }
         for seeds in [found] if averaged else [[file] for file in found]:
-            panels.setdefault(row.dataset, []).append(_curve(seeds, look))
+            curves.setdefault(row.dataset, []).append(_curve(seeds, label, look))
     said = ["bounds with the K of the training"]
     if averaged and any(len(found) > 1 for _, found in rows):
         said.append("means over seeds, with one standard deviation of test images' as a band")
     if len(named) < len(rows):
         said.append(f"named: the highest last bounds on test images; grey: the other {len(rows) - len(named):,} models")
-    return learning_curves(panels, view.figure_note(everything, "; ".join(said)))
+    return learning_curves(curves, view.figure_note(everything, "; ".join(said)))
 
 
 def _best(rows: Pairs) -> Pairs:
     """Of each data set the rows whose bound on test images ends highest; as many rows in all as there are colours."""
-    panels: dict[str, Pairs] = {}
+    by_data: dict[str, Pairs] = {}
     for row, found in rows:
-        panels.setdefault(row.dataset, []).append((row, found))
-    each = max(1, len(style.COLOURS) // len(panels))
+        by_data.setdefault(row.dataset, []).append((row, found))
+    each = max(1, len(style.COLOURS) // len(by_data))
 
     def last(pair: tuple[Row, list[RunFile]]) -> float:
         return -float(np.mean([_last("test_bound")(file) for file in pair[1]]))
 
-    return [pair for pairs in panels.values() for pair in sorted(pairs, key=last)[:each]]
+    return [pair for pairs in by_data.values() for pair in sorted(pairs, key=last)[:each]]
 
 
-def _curve(seeds: list[RunFile], look: Mapping[str, str]) -> Curve:
+def _curve(seeds: list[RunFile], label: str, look: Mapping[str, Any]) -> Curve:
     """The mean over some seeds' files. Raises InputError when their curves differ in their epochs."""
     epochs = _points_of(seeds[0], "test_epoch")
     for file in seeds:
@@ -172,7 +159,7 @@ def _curve(seeds: list[RunFile], look: Mapping[str, str]) -> Curve:
     test = np.stack([_points_of(file, "test_bound") for file in seeds])  # [seeds, P]
     train = np.stack([_points_of(file, "train_bound_collected") for file in seeds])
     sd = test.std(axis=0, ddof=1) if len(seeds) > 1 else None
-    return Curve(**look, epochs=epochs, test=test.mean(axis=0), train=train.mean(axis=0), test_sd=sd)
+    return Curve(label, look, epochs, test.mean(axis=0), train.mean(axis=0), sd)
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
@@ -189,8 +176,7 @@ def _legend(curves: Sequence[Curve]) -> list[Line2D]:
     """One entry per model and K (not per seed), and how test and training images differ."""
     entries: dict[str, Line2D] = {}
     for curve in (curve for curve in curves if curve.label):
-        line = Line2D([], [], color=curve.colour, linestyle=curve.line, marker=curve.marker, label=curve.label)
-        entries.setdefault(curve.label, line)
+        entries.setdefault(curve.label, Line2D([], [], **curve.look, label=curve.label))
     grey: Any = {"color": "#555555", "marker": "o"}
     kinds = [Line2D([], [], **grey, label="test images"), Line2D([], [], **grey, **TRAIN, label="training images")]
     others = [] if all(curve.label for curve in curves) else [Line2D([], [], **OTHERS, label="others, test images")]

@@ -1,6 +1,6 @@
 """What images and their likelihood lose when the memory is disabled (Figure 6 in numbers)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from memvae.report.claims import FAILS, HOLDS, PARTLY, Claim, Part
 from memvae.report.layout import RunFile
 from memvae.report.paper import model_key
 from memvae.report.statistics import Measured
-from memvae.report.table import NOT_RUN, Column, Record, Section, Table, number
+from memvae.report.table import NOT_RUN, Column, Section, Table, number
 from memvae.report.view import View, record_of
 from memvae.settings.config import Row
 
@@ -119,7 +119,7 @@ def detail(view: View) -> Table:
         sections += [Section("log-likelihood of the test images", LIKELIHOOD, with_memory), *long]
     shown = ("title", "coherence_above", "coherence_below", "period")
     cells = [{key: value for key, value in one.items() if key not in shown} for one in (*records, *bands)]
-    return Table("detail", "Local detail with and without the memory", cells, sections, _notes(view, records))
+    return Table("detail", "Local detail with and without the memory", cells, sections, _notes(view))
 
 
 def _record(view: View, row: Row, found: list[RunFile], condition: str, title: str) -> dict[str, Any]:
@@ -154,11 +154,10 @@ def _bands(found: list[RunFile], titles: Mapping[str, str]) -> tuple[list[Column
     return columns, [{**band, "period": 1 / band["frequency"]} for band in bands]
 
 
-def _notes(view: View, records: Sequence[Record]) -> list[str]:
+def _notes(view: View) -> list[str]:
     if not view.done:
         return view.notes()
     file = view.done[0]
-    incomplete = any(_lacks(record) for record in records if "condition" in record)
     cutoff, draws, samples = (file.setting(name) for name in ("cutoff", "draws", "samples"))
     return view.notes(
         "Ours: the paper judges Figure 6 by eye and prints no number.",
@@ -174,21 +173,8 @@ def _notes(view: View, records: Sequence[Record]) -> list[str]:
         f"Log-likelihood: nats per image, K = {samples:,}. Change: from full memory, image by image. The recognition "
         "model, trained with the memory, proposes z throughout, so with it disabled L_K is further below log p(x).",
         "Standard errors are over draws or test images.",
-        "An empty cell stands for what does not exist: a part of no energy, the error of a single image."
-        if incomplete
-        else "",
         f"Data: {view.data()}.",
     )
-
-
-def _lacks(record: Record) -> bool:
-    """Whether some number of a condition does not exist."""
-    names = ["energy_high", "share_high"]
-    if record["condition"] != DATA:
-        names += ["log_likelihood", "bound"]
-    if record["condition"] not in (DATA, FULL):
-        names += [*LOST, "change"]
-    return any(record.get(name) is None or record.get(f"{name}_standard_error") is None for name in names)
 
 
 # ---- the claim -------------------------------------------------------------------------------------------------------

@@ -105,8 +105,6 @@ def fig8(view: View) -> Figure:
     ours, theirs = found[0], other_found[0]
     if not np.array_equal(ours.array("labels"), theirs.array("labels")):
         raise InputError(f"{theirs.path}: its labels differ from those of {ours.path}; delete one and make it again")
-    if HALF not in ours.attribute("noises"):
-        raise InputError("fig8: found no images with the left half missing; write analyses.imputation.left_half: true")
     truth, perturbed = ours.array("truth"), ours.array(f"{HALF}/perturbed")
     panels = [
         Panel("test data", truth, np.zeros(len(truth), bool)),
