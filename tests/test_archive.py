@@ -103,7 +103,7 @@ def test_the_published_files_come_out_of_their_archive(tmp_path: Path, monkeypat
     monkeypatch.chdir(project.ROOT)
     for name in names:
         lineage = trace.trace((PUBLISHED / name).relative_to(project.ROOT))
-        assert len(lineage.nodes) == 2 and trace.problems(trace.verify(lineage)) == [], name
+        assert len(lineage) == 2 and trace.problems(trace.verify(lineage)) == [], name
 
 
 @published

@@ -38,7 +38,7 @@ APPENDIX = [{"dataset": "mnist", "model": model, "k": 1} for model in ("vae", "m
 SMALL_CONFIG = {
     "datasets": {"digits": {"network": SMALL_NETWORK, "training": SMALL_TRAINING}},
     "runs": {"appendix": APPENDIX},
-    "analyses": {name: {"models": ["mem_vae"]} for name in ("generation", "detail", "slots", "probing")}
+    "analyses": {name: {"models": ["mem_vae"]} for name in ("generation", "detail", "slots", "encoding", "probing")}
     | {"imputation": {"models": ["vae", "mem_vae"]}},  # Figure 8 compares two
     "scales": {"demo": {"epochs": {"digits": 2}, "analyses": SMALL_ANALYSES, "ablations": {"memory": SMALL_ABLATION}}},
 }
@@ -111,7 +111,7 @@ def test_an_analysis_of_ones_own_is_part_of_everything(tmp_path):
     output = _run(tmp_path, commands)
     assert "| VAE | within classes |" in output and "results/demo/models/digits-vae-k1-s0.h5" in output
     measured = pd.read_csv(tmp_path / "results/demo/measurements.csv")
-    assert len(measured[measured.quantity == "distance"]) == 4
+    assert len(measured[(measured.quantity == "distance") & measured.condition.str.contains("classes")]) == 4
     for path in ("tables/distances.csv", "tables/distances.tex"):
         assert (tmp_path / "redrawn" / path).read_bytes() == (tmp_path / "results/demo" / path).read_bytes()
     figure = (tmp_path / "figures/demo/distance_histogram.png").read_bytes()

@@ -39,8 +39,8 @@ def test_a_model_file_gives_back_the_model_its_statistics_and_its_curves(tmp_pat
     a, b = trained.model.state_dict(), loaded.model.state_dict()
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
     stored = store.read(tmp_path / "m.h5", "model")
-    for name, values in vars(trained.curves).items():
-        np.testing.assert_array_equal(stored.arrays[f"curves/{name}"], values)
+    for name, values in trained.curves.arrays().items():
+        np.testing.assert_array_equal(stored.arrays[name], values)
     expected = {"epoch": 3, "data_sha256": "d" * 64, "model_sha256": stored.attributes["sha256"]}
     assert expected.items() <= loaded.provenance.items()
 

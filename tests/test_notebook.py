@@ -18,6 +18,7 @@ LIMIT = 500_000  # bytes
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
     """The notebook with the outputs of a new kernel, which starts in docs/ of a project without results."""
     (folder / "docs").mkdir()
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # which drawing code sets
     monkeypatch.setenv("PATH", f"{Path(os.sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for name, value in project.environment().items():
         monkeypatch.setenv(name, value)

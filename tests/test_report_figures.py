@@ -125,10 +125,15 @@ def test_figure8_mosaic_keeps_images_in_reading_order(tmp_path: Path, drawn: lis
         np.testing.assert_allclose(picture[top : top + rows, left : left + columns].ravel(), truth[index])
 
 
-def test_figure8_needs_two_models_of_the_same_images(tmp_path: Path) -> None:
+def test_figure8_of_one_model_marks_nothing_and_two_must_be_of_the_same_images(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
     layout, files = inputs(tmp_path, "fig8")
-    with pytest.raises(InputError, match="expected two"):
-        write("fig8", {**layout, "rows": layout["rows"][:1]}, files[:1], tmp_path / "fig8.png")
+    write("fig8", {**layout, "rows": layout["rows"][:1]}, files[:1], tmp_path / "fig8.png")
+    assert len(drawn[0].axes) == 3 and not any(axes.patches for axes in drawn[0].axes)
+    assert "Red" not in "".join(text.get_text() for text in drawn[0].texts)
+    with pytest.raises(InputError, match="of no model"):
+        write("fig8", {**layout, "rows": []}, [], tmp_path / "fig8.png")
     run = layout["rows"][1]["runs"][0]
     files[1] = synthetic.imputation(tmp_path, run, np.ones(80, bool))
     with pytest.raises(InputError, match="labels differ"):

@@ -223,6 +223,7 @@ def spec(files: list[Path], here: str | None = None, **changes: Any) -> dict[str
             for name, paths in inputs.items()
             if paths
         ],
+        "ablations": [],
         "not_run": {"mnist-vae-k50": {"reason": "too long", "hours": 12.3}},
         **changes,
     }

@@ -80,7 +80,7 @@ def job(model, seed=3, binarise="each_epoch", subset=0, test=None, binary=None) 
     pixels = {"train": untrained.grey(300).numpy(), "test": untrained.grey(5).numpy() if test is None else test}
     binary = untrained.images(5).float().numpy() if binary is None else binary
     data = SimpleNamespace(pixels=pixels.__getitem__, test_binary=binary)
-    training = SimpleNamespace(images=subset, binarise=binarise)
+    training = SimpleNamespace(images=subset, binarise=binarise, validation=0)
     spec = SimpleNamespace(seed=seed, training=training, run="digits-vae-k1-s0")
     return Job(model, spec, data, {"samples": SAMPLES, "images": 0}, torch.device("cpu"))
 
@@ -125,6 +125,7 @@ def test_draws_with_the_distribution_of_the_data_are_as_far_as_test_images(tmp_p
     network = SimpleNamespace(latent=2, hidden=(3,), has_memory=False)
     model = SimpleNamespace(
         network=network,
+        sample_prior=lambda draws, generator: torch.randn(draws, 2, generator=generator),
         decode=lambda z, disabled=0: Likelihood(torch.zeros(len(z), untrained.PIXELS), None, []),
         encode=lambda x: SimpleNamespace(mean=torch.zeros(len(x), 2)),
     )

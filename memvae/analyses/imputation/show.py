@@ -95,31 +95,31 @@ class Panel:
 
 
 def fig8(view: View) -> Figure:
-    """Figure 8: the first test images, with their left half missing, and completed by the first two models."""
-    if len(view.made) < 2:
-        raise InputError(
-            f"fig8: found imputation files of {len(view.made)} model, expected two, which the figure compares; name "
-            "two models in analyses.imputation.models"
-        )
-    (row, found), (other_row, other_found) = view.made[:2]
-    ours, theirs = found[0], other_found[0]
+    """Figure 8: the first test images, with their left half missing, and completed by the first two models.
+
+    Where only one has files, as at a scale of published models, it stands alone and nothing is marked.
+    """
+    compared = [(row.title, files[0]) for row, files in view.made[:2]]
+    if not compared:
+        raise InputError("fig8: found imputation files of no model, expected those of two, which the figure compares")
+    ours, theirs = compared[0][1], compared[-1][1]
     if not np.array_equal(ours.array("labels"), theirs.array("labels")):
         raise InputError(f"{theirs.path}: its labels differ from those of {ours.path}; delete one and make it again")
     truth, perturbed = ours.array("truth"), ours.array(f"{HALF}/perturbed")
     panels = [
         Panel("test data", truth, np.zeros(len(truth), bool)),
         Panel("left half missing", perturbed, np.zeros(len(perturbed), bool)),
-        _completed(row.title, ours, theirs),
-        _completed(other_row.title, theirs, ours),
+        *(_completed(title, file, other) for (title, file), other in zip(compared, (theirs, ours), strict=False)),
     ]
     judge, images = 100 * ours.attribute("classifier_accuracy"), ours.array("labels").size
+    red = "Red: a classifier reads this model's image as the wrong class and the other model's as the right one. The "
     caption = (
-        "Red: a classifier reads this model's image as the wrong class and the other model's as the right one. The "
-        f"classifier is right on {judge:.2f} % of the clean test images. In %: share of all {images:,} test images "
-        "whose completion it reads right."
+        f"{red if len(compared) > 1 else 'A '}classifier is right on {judge:.2f} % of the clean test images. In %: "
+        f"share of all {images:,} test images whose completion it reads right."
     )
     iterations = ours.array(f"{HALF}/error").size
-    note = view.figure_note([ours, theirs], f"seed {ours.seed}, {iterations} iterations, one z each")
+    files = [file for _, file in compared]
+    note = view.figure_note(files, f"seed {ours.seed}, {iterations} iterations, one z each")
     return draw_panels(panels, ours.image, f"{caption}\n{note}")
 
 
