@@ -100,8 +100,6 @@ def fig8(view: View) -> Figure:
     Where only one has files, as at a scale of published models, it stands alone and nothing is marked.
     """
     compared = [(row.title, files[0]) for row, files in view.made[:2]]
-    if not compared:
-        raise InputError("fig8: found imputation files of no model, expected those of two, which the figure compares")
     ours, theirs = compared[0][1], compared[-1][1]
     if not np.array_equal(ours.array("labels"), theirs.array("labels")):
         raise InputError(f"{theirs.path}: its labels differ from those of {ours.path}; delete one and make it again")
