@@ -4,7 +4,7 @@ Put together from files that other targets have written; only the claims are com
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: 
         beside |= {name: make(part.view) for name, make in part.functions("RECORDS").items()}
     texts = {path.stem: path.read_text() for path in inputs if path.suffix == ".md"}
     folder = output.with_suffix("")
-    text = _page(spec, parts, runs, texts, origin, folder.name)
+    pictures = {path.stem for path in inputs if path.suffix == ".png"}
+    text = _page(spec, parts, runs, texts, pictures, origin, folder.name)
     files = {path.name: path.read_bytes() for path in inputs if path.suffix in (".csv", ".png")}
     files |= {f"{name}.csv": as_csv(records).encode() for name, records in beside.items()}
     if output.suffix == ".html":
@@ -93,6 +94,7 @@ def _page(
     parts: Sequence[_Shown],
     runs: Sequence[RunFile],
     texts: Mapping[str, str],
+    pictures: Container[str],
     origin: Table,
     folder: str,
 ) -> str:
@@ -114,9 +116,12 @@ def _page(
         lines.append("Another data set stands for MNIST at this scale, so nothing is said about the paper's claims.")
     for part in parts:
         declared = part.analysis.declared
+        figures = [name for name in declared.figures if name in pictures]
+        if not (figures or part.claims or any(name in texts for name in declared.tables)):
+            continue  # none of its models is run at this scale
         lines += [f"## {part.heading.title}", part.heading.text]
         lines += [f"**{plain(one.title)}: {one.verdict}.** {plain(one.text)}" for one in part.claims]
-        lines += [f"![{part.heading.title}]({folder}/{name}.png)" for name in declared.figures]
+        lines += [f"![{part.heading.title}]({folder}/{name}.png)" for name in figures]
         lines += [_embedded(texts[name]) for name in declared.tables if name in texts and name not in declared.beside]
         if part.view.has_files:
             lines += [markdown(make(part.view)) for make in part.functions("ON_PAGE").values()]
