@@ -117,7 +117,7 @@ def test_a_rule_of_the_users_own_uses_a_result(user: Path, finished: Path, prefi
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_below_a_prefix_every_target_is_made(user: Path, finished: Path) -> None:
     as_module(user, prefix="paper/")
     wanted = [*targets.all_files(project.TINY), targets.report_page(project.TINY), "results/tiny/archive.zip"]

@@ -159,7 +159,7 @@ def borrowed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.xdist_group("borrowed")
 def test_the_benchmark_of_a_gpu_checks_times_trains_and_packs(borrowed):
     report = json.loads((borrowed / "out/report.json").read_text())
@@ -178,7 +178,7 @@ def test_the_benchmark_of_a_gpu_checks_times_trains_and_packs(borrowed):
     assert load_model(borrowed / "back/digits-mem_vae-k1-s2.h5").network.slots == (5, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.xdist_group("borrowed")
 def test_a_missing_or_damaged_part_is_refused(borrowed, tmp_path):
     part = borrowed / "out/gpu.tar.00"

@@ -1,6 +1,6 @@
 """Faults while the workflow's commands run: the same command again gives the bytes of an undisturbed run.
 
-A short selection runs with the other tests, everything with `-m slow`, which prints the counts of docs/files.md.
+A short selection runs with the other tests, everything with `-m release`, which prints the counts of docs/files.md.
 """
 
 import json
@@ -69,8 +69,10 @@ def one_line(text: str, stage: str) -> str:
 
 
 # ---- signals ---------------------------------------------------------------------------------------------------------
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param(stage, marks=pytest.mark.slow if stage == "train" else pytest.mark.release) for stage in STAGES],
+)
 def test_a_stage_killed_at_random_moments_gives_the_same_bytes(finished: Path, tmp_path: Path, stage: str) -> None:
     output, whole = tmp_path / f"{stage}.h5", expected(finished, stage)
     variables = EVERY_EPOCH if stage == "train" else {}
@@ -131,7 +133,7 @@ def test_a_second_signal_ends_a_training_at_once(finished: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("stage", [pytest.param(stage, marks=pytest.mark.slow) for stage in ANALYSES])
+@pytest.mark.parametrize("stage", [pytest.param(stage, marks=pytest.mark.release) for stage in ANALYSES])
 def test_an_analysis_ended_by_a_signal_says_so_and_leaves_nothing(
     finished: Path, tmp_path: Path, stage: str, number: signal.Signals
 ) -> None:
@@ -180,7 +182,7 @@ def test_a_signal_during_an_import_ends_a_stage_at_once(finished: Path, tmp_path
         assert not (tmp_path / "slots.h5").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("stage", ANALYSES)
 def test_an_analysis_ended_at_random_moments_leaves_all_or_nothing(finished: Path, tmp_path: Path, stage: str) -> None:
     """Before and after the stage's own work, while Python starts and ends, the signal ends the process itself."""
@@ -257,7 +259,7 @@ def test_a_full_disk_stops_the_writing_of_a_model_and_keeps_the_finished_state(f
 
 
 @pytest.mark.parametrize(
-    "stage", [pytest.param(stage, marks=[] if stage == "slots" else pytest.mark.slow) for stage in ANALYSES]
+    "stage", [pytest.param(stage, marks=[] if stage == "slots" else pytest.mark.release) for stage in ANALYSES]
 )
 def test_a_full_disk_leaves_the_earlier_analysis_as_it_was(finished: Path, disk: Path, stage: str) -> None:
     output, whole = disk / f"{stage}.h5", expected(finished, stage)
@@ -329,7 +331,7 @@ def with_data(finished: Path, folder: Path) -> Path:
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_of_two_workflows_in_one_folder_the_second_is_refused(finished: Path, tmp_path: Path) -> None:
     folder, target = with_data(finished, tmp_path / "project"), f"results/tiny/models/{RUN}.h5"
     whole = expected(finished, "train")
@@ -347,7 +349,7 @@ def test_of_two_workflows_in_one_folder_the_second_is_refused(finished: Path, tm
         assert (folder / target).read_bytes() == whole
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_inputs_from_the_future_are_refused_by_name_and_used_once_their_time_is_mended(
     finished: Path, tmp_path: Path
 ) -> None:

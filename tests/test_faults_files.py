@@ -1,6 +1,6 @@
 """Damaged files and damaged configurations: a clear refusal or a correct result, never a wrong number or a traceback.
 
-Some cases run with the other tests, hundreds more with `-m slow`.
+Some cases run with the other tests, hundreds more with `-m release`.
 """
 
 import copy
@@ -42,8 +42,8 @@ def cases(count: int) -> Callable[[Any], Any]:
 
 
 def few_and_many(few: int, many: int) -> Any:
-    """The number of random cases: few with the other tests, many with the slow ones."""
-    return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.slow)])
+    """The number of random cases: few with the other tests, many before a release."""
+    return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.release)])
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_a_training_from_a_damaged_state_ends_with_the_same_weights(finished: Pa
     check()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("damage", [("truncated", 0.7), ("zeroed", 0.5, 4096), ("bit-flipped", [(0.6, 3)])])
 @pytest.mark.parametrize("name", ["data/digits.h5", f"results/tiny/models/{RUN}.h5"])
 def test_a_damaged_input_stops_the_workflow_with_its_name(

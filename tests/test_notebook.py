@@ -62,7 +62,7 @@ def test_it_runs_from_a_clean_kernel_with_a_short_training(tmp_path: Path, monke
     assert kinds(again) == kinds(COMMITTED) and numbers(again).keys() == numbers(COMMITTED).keys()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_it_gives_the_committed_likelihoods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To a nat: on other processors a training of the same seed takes another course by rounding."""
     again = numbers(run(project.make(tmp_path / "clone"), monkeypatch))

@@ -68,7 +68,7 @@ def test_profile_is_set_for_the_first_block_alone() -> None:
     assert all(set(commands(name)) == set(chosen) for name in TITLES)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_whole_dag_through_a_blocking_submit_command_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     folder = project.make(tmp_path / "project")
     result = project.run(
@@ -79,7 +79,7 @@ def test_whole_dag_through_a_blocking_submit_command_gives_the_same_bytes(finish
     project.same_bytes(folder, finished, targets.all_files(project.TINY))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("name", TITLES)
 def test_each_schedulers_block_runs_a_training_and_its_table(finished: Path, tmp_path: Path, name: str) -> None:
     folder = prepared(tmp_path / "project", finished, name)

@@ -100,7 +100,7 @@ def manifests() -> dict[str, dict[str, Any]]:
     return {document["kind"]: document for document in yaml.safe_load_all((KUBERNETES / "driver.yaml").read_text())}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @needs_kubernetes
 def test_pods_train_and_evaluate_to_the_same_bytes(kubernetes: Kubernetes, finished: Path) -> None:
     process = kubernetes.start(TARGET)
@@ -124,7 +124,7 @@ def test_pods_train_and_evaluate_to_the_same_bytes(kubernetes: Kubernetes, finis
         assert asked["limits"].get("nvidia.com/gpu", "0") == "0"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @needs_kubernetes
 def test_a_gpu_job_asks_for_a_gpu_and_gets_the_device(kubernetes: Kubernetes) -> None:
     process = kubernetes.start(MODEL, "--envvars", "MEMVAE_DEVICE", "--retries", "0", MEMVAE_DEVICE="cuda")
@@ -137,7 +137,7 @@ def test_a_gpu_job_asks_for_a_gpu_and_gets_the_device(kubernetes: Kubernetes) ->
     assert "MEMVAE_DEVICE: found cuda" in (kubernetes.project / f"logs/tiny/train/{RUN}.log").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @needs_kubernetes
 @pytest.mark.parametrize("kubernetes", [40], indirect=True)
 @pytest.mark.parametrize("how", ["disappears", "fails"])
@@ -167,7 +167,7 @@ def test_a_training_goes_on_from_its_state_after_its_pod(kubernetes: Kubernetes,
     project.same_bytes(kubernetes.project, undisturbed, [MODEL])
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @needs_kubernetes
 @pytest.mark.parametrize("kubernetes", [40], indirect=True)
 def test_without_copies_on_the_volume_a_training_starts_again(kubernetes: Kubernetes) -> None:
@@ -188,7 +188,7 @@ def test_without_copies_on_the_volume_a_training_starts_again(kubernetes: Kubern
     assert "epoch 1/40" in text and "continues after epoch" not in text
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @needs_kubernetes
 def test_drivers_role_allows_what_snakemake_calls_and_nothing_else(kubernetes: Kubernetes) -> None:
     kubernetes.start(TARGET).communicate(timeout=600)

@@ -9,7 +9,6 @@ import pytest
 
 from memvae.settings import targets
 
-pytestmark = pytest.mark.slow
 ARCHIVE = "results/tiny/archive.zip"
 RUN = "digits-mem_vae-k1-s0"
 # What may differ between two identical runs: seconds, clock, host, and paths in Snakemake's commands.
@@ -36,6 +35,7 @@ def whole(folder: Path, *options: str, **variables: str) -> dict[str, str]:
     return made(folder)
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_whole_workflow_give_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two folders, two cores and one, the jobs in another order, and each job a process of its own."""
     first = whole(tmp_path / "first", "--cores", "2")
@@ -55,6 +55,7 @@ def test_two_runs_of_the_whole_workflow_give_the_same_bytes(tmp_path: Path, caps
     assert set(differing) <= TIMED
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_order_of_pythons_sets_changes_nothing(finished: Path, tmp_path: Path, hash_seed: str) -> None:
     for stage, name, path in (
@@ -69,6 +70,7 @@ def test_the_order_of_pythons_sets_changes_nothing(finished: Path, tmp_path: Pat
         assert output.read_bytes() == (finished / path).read_bytes(), path
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
 def test_time_zone_and_locale_change_nothing(finished: Path, tmp_path: Path, zone: str) -> None:
     for stage, name, path in (
@@ -81,6 +83,7 @@ def test_time_zone_and_locale_change_nothing(finished: Path, tmp_path: Path, zon
         assert output.read_bytes() == (finished / path).read_bytes(), path
 
 
+@pytest.mark.release
 def test_a_user_s_matplotlib_settings_change_nothing(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("savefig.dpi: 30\nfont.size: 30\nsvg.hashsalt: another\n")
     output = tmp_path / "fig7.png"

@@ -14,7 +14,7 @@ import synthetic
 
 from memvae.settings import config as configuration
 
-pytestmark = pytest.mark.slow  # most of it is writing thousands of files
+pytestmark = pytest.mark.release  # most of it is writing thousands of files
 RUNS = 1000
 LONGEST_ARGUMENT = 128 * 1024  # bytes of one word of a command line on Linux
 ROOT = "results/quick"

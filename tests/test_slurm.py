@@ -17,7 +17,6 @@ from slurm import Slurm, missing
 from memvae.settings import targets
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.xdist_group("slurm"),  # one worker, so that there is one cluster
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
@@ -44,6 +43,7 @@ def longer(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_whole_dag_on_two_nodes_gives_the_bytes_of_a_local_run(
     slurm: Slurm, finished: Path, tmp_path: Path
 ) -> None:
@@ -63,6 +63,7 @@ def test_the_whole_dag_on_two_nodes_gives_the_bytes_of_a_local_run(
     assert {name for names in hosts.values() for name in names} == {"n1", "n2"}, hosts  # models trained on both
 
 
+@pytest.mark.release
 def test_a_requeued_and_a_cancelled_training_go_on_and_give_the_same_bytes(
     slurm: Slurm, finished: Path, longer: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_requeued_and_a_cancelled_training_go_on_and_give_the_same_bytes(
     assert _memory(again) == 2 * _memory(cancelled)
 
 
+@pytest.mark.release
 def test_a_workflow_started_again_after_scancel_and_ctrl_c_resumes_to_the_same_bytes(
     slurm: Slurm, finished: Path, longer: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_workflow_started_again_after_scancel_and_ctrl_c_resumes_to_the_same_b
     assert (folder / _model(RUN)).read_bytes() == (longer / _model(RUN)).read_bytes()
 
 
+@pytest.mark.release
 def test_two_nodes_never_train_into_one_state(slurm: Slurm, finished: Path, longer: Path, tmp_path: Path) -> None:
     """A job that outlived its snakemake holds the state; another job on another node ends at once and says so."""
     folder = _with_data(tmp_path / "project", finished)
@@ -128,6 +131,7 @@ def test_two_nodes_never_train_into_one_state(slurm: Slurm, finished: Path, long
     assert (folder / _model(RUN)).read_bytes() == (longer / _model(RUN)).read_bytes()
 
 
+@pytest.mark.release
 def test_a_gpu_job_takes_one_gpu_and_the_partition_that_has_it(slurm: Slurm, finished: Path, tmp_path: Path) -> None:
     """The GPU is pretended, so the job computes on the processor: what is tested is what Slurm is asked for."""
     folder = _with_data(tmp_path / "project", finished)
