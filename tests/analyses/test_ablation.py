@@ -328,6 +328,7 @@ def test_an_ablation_is_shown_as_long_as_it_was_made_with_the_settings_of_now(
 
 
 # ---- through the workflow --------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_target_makes_tables_and_figures_and_nothing_of_it_without_being_asked(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -368,6 +369,7 @@ def jobs(folder: Path, *arguments: str, changes: str = "") -> set[str]:
     return set(re.findall(r"^(?:local)?rule (\w+):", result.stdout + result.stderr, re.MULTILINE))
 
 
+@pytest.mark.slow
 def test_what_was_made_is_on_the_page_in_the_measurements_and_in_the_archive(finished: Path, tmp_path: Path) -> None:
     """And no plain target trains a model of an ablation: neither before, nor after, nor when its settings change."""
     folder = tmp_path / "project"
