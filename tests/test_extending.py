@@ -111,7 +111,7 @@ def test_an_analysis_of_ones_own_is_part_of_everything(tmp_path):
     output = _run(tmp_path, commands)
     assert "| VAE | within classes |" in output and "results/demo/models/digits-vae-k1-s0.h5" in output
     measured = pd.read_csv(tmp_path / "results/demo/measurements.csv")
-    assert len(measured[(measured.quantity == "distance") & measured.condition.str.contains("classes")]) == 4
+    assert len(measured[(measured.quantity == "distance") & (measured.unit == "latent units")]) == 4
     for path in ("tables/distances.csv", "tables/distances.tex"):
         assert (tmp_path / "redrawn" / path).read_bytes() == (tmp_path / "results/demo" / path).read_bytes()
     figure = (tmp_path / "figures/demo/distance_histogram.png").read_bytes()
