@@ -130,10 +130,9 @@ def test_a_killed_job_is_sent_again_with_more_memory(finished: Path, tmp_path: P
     project.same_bytes(folder, finished, [MODEL])
 
 
-EPOCHS = 1000  # so many that the training outlasts the time that Snakemake takes to cancel it
+EPOCHS = 400  # so many that the training outlasts the time that Snakemake takes to cancel it
 
 
-@pytest.mark.release
 def test_ctrl_c_cancels_the_jobs_and_the_same_command_continues(finished: Path, tmp_path: Path) -> None:
     folder = prepared(tmp_path / "project", finished, "sge")
     process = generic(folder, "sge", MODEL, epochs=EPOCHS, MEMVAE_SAVE_SECONDS="0")
