@@ -15,7 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from memvae.errors import InputError
-from memvae.model.densities import bernoulli_log_density, gaussian_log_density
+from memvae.model.densities import (
+    bernoulli_log_density,
+    gaussian_log_density,
+    mixture_log_density,
+    standard_normal_log_density,
+)
 from memvae.model.layers import DenseBatchNorm, Memory, Normalise, PseudoInputs, in_chunks
 from memvae.settings.spec import Network
 
@@ -33,6 +38,10 @@ class Posterior:
     hidden: Sequence[Tensor]  # h_l
     prior: tuple[Tensor, Tensor] | None = None  # mean, log_variance of q(z|u_n), [N, Z]: p(z); None: N(0, I)
 
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z). z: [..., Z] -> [...]."""
+        return standard_normal_log_density(z) if self.prior is None else mixture_log_density(z, *self.prior)
+
 
 @dataclass(frozen=True)
 class Likelihood:
@@ -46,6 +55,14 @@ class Likelihood:
     def mean(self) -> Tensor:
         """E[x|z]: [N, D]."""
         return torch.sigmoid(self.out) if self.log_variance is None else self.out
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """x ~ p(x|z) for each z: [N, D], 0 or 1, or for Gaussian data any number. generator: of the CPU."""
+        noise = torch.rand if self.log_variance is None else torch.randn
+        drawn = noise(self.out.shape, generator=generator, dtype=self.out.dtype).to(self.out.device)
+        if self.log_variance is None:
+            return (drawn < self.mean).to(self.out.dtype)
+        return self.mean + torch.exp(0.5 * self.log_variance) * drawn
 
     def log_density(self, x: Tensor) -> Tensor:
         """log p(x|z) in nats. x: [B, D]; the N rows are taken as [N / B, B] -> [N / B, B]."""

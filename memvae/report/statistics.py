@@ -48,6 +48,11 @@ Values = Callable[[RunFile], np.ndarray]  # [N]: one number per image or draw of
 Paper = tuple[str, str, str] | None
 
 
+def array(name: str, minus: str = "") -> Values:
+    """The array of that name, or what it is more than another one, image by image."""
+    return lambda file: file.array(name) - file.array(minus) if minus else file.array(name)
+
+
 def per_image(
     row: Row,
     files: Sequence[RunFile],

@@ -9,6 +9,7 @@ import ast
 import importlib
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +23,18 @@ MOST = 2**53  # whole numbers up to here are exact as floats
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(ABC):
     """`words` say what is expected. default: makes a key optional; None: it is left out."""
 
     default: Any = MISSING
     note: str = ""
 
     @property
-    def words(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def words(self) -> str: ...
 
-    def check(self, value: Any, where: str) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def check(self, value: Any, where: str) -> Any: ...
 
 
 def refuse(where: str, value: Any, expected: str, advice: str = "") -> NoReturn:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memvae.model.densities import LOG_2PI, log_mean_exp, mixture_log_density, standard_normal_log_density
+from memvae.model.densities import LOG_2PI, log_mean_exp
 from memvae.model.layers import normalise
 from memvae.model.network import Likelihood, MemVAE, Posterior, sample_posterior
 
@@ -51,9 +51,7 @@ def log_weights(x: Tensor, posterior: Posterior, likelihood: Likelihood, noise: 
 def log_ratio(posterior: Posterior, noise: Tensor, z: Tensor) -> Tensor:
     """log q(z|x) - log p(z) of z = mu + sigma eps: the sampled KL term. noise, z: [K, B, Z] -> [K, B]."""
     log_qz = -0.5 * (LOG_2PI + posterior.log_variance + noise**2).sum(-1)
-    if posterior.prior is None:
-        return log_qz - standard_normal_log_density(z)
-    return log_qz - mixture_log_density(z, *posterior.prior)
+    return log_qz - posterior.log_prior(z)
 
 
 def local_error(normalised: Sequence[Tensor], hidden: Sequence[Tensor], samples: int) -> Tensor:

@@ -300,22 +300,20 @@ def test_an_ablation_is_shown_as_long_as_it_was_made_with_the_settings_of_now(
     monkeypatch.chdir(tmp_path)
     mine = config()
     overfit_files(mine)
-    plain = [
-        targets.page_inputs(mine),
-        targets.inputs_of(*targets.drawn(mine)),
-        targets.inputs(mine, targets.MEASUREMENTS),
-    ]
+
+    def inputs() -> list[list[str]]:
+        """Of the page, of the archive and of the measurements."""
+        archived = targets.inputs_of(*targets.drawn(mine))
+        return [targets.page_inputs(mine), archived, targets.inputs(mine, targets.MEASUREMENTS)]
+
+    plain = inputs()
     assert targets.made(mine) == []
     table = Path(targets.files(mine, "table", "ablation_overfit")[0])
     record = {"made_with": targets.target(mine, "ablation_overfit")["made_with"]}
     store.write_run_json(table, 0.0, **record)
     mine.made = targets.made(mine)
     assert mine.made == ["overfit"]
-    shown = [
-        targets.page_inputs(mine),
-        targets.inputs_of(*targets.drawn(mine)),
-        targets.inputs(mine, targets.MEASUREMENTS),
-    ]
+    shown = inputs()
     evaluations = set(targets.inputs(mine, "ablation_overfit"))
     assert all(set(one) >= {*other, *evaluations} for one, other in zip(shown, plain, strict=True))
     assert str(table.with_suffix(".md")) in shown[0]

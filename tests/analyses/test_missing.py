@@ -111,6 +111,26 @@ def test_the_log_likelihood_of_missing_pixels_is_exact_in_the_limit():
     assert many.mean() == pytest.approx(log_density(), abs=5 * many.std() / 10)
 
 
+def test_a_prior_of_the_models_own_is_its_prior():
+    """z moved by a constant, and its prior with it: the same model, and with the same draws the same numbers."""
+    wrong, decode, move = encoder(0.2, 1.3), decoder(), torch.tensor([[0.7, -1.1]])
+
+    def encode(x: Tensor) -> Posterior:
+        q = wrong(x)
+        return Posterior(q.mean + move, q.log_variance, [], [], (move, torch.zeros_like(move)))
+
+    def moved(z: Tensor) -> Likelihood:
+        return decode(z - move)
+
+    one, other = run(METROPOLIS, wrong), run(METROPOLIS, encode, moved)
+    assert not one.accepted.all() and torch.equal(one.accepted, other.accepted)
+    x, missing = X.expand(10, -1), MISSING.expand(10, -1)
+    found = [
+        log_likelihood(q, p, x, missing, [q(x + 0.5)], 20, (0, "test")) for q, p in ((wrong, decode), (encode, moved))
+    ]
+    torch.testing.assert_close(*found)
+
+
 def test_without_a_missing_pixel_there_is_nothing_to_infer():
     x, none = X.expand(3, -1), torch.zeros(3, 5, dtype=torch.bool)
     found = log_likelihood(encoder(), decoder(), x, none, [encoder()(x)], 4, (0, "test"))

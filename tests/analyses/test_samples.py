@@ -10,7 +10,7 @@ import torch
 import untrained
 
 from memvae.analyses.job import Job
-from memvae.analyses.samples.compute import STEPS, compute, draw, interpolation, nearest
+from memvae.analyses.samples.compute import STEPS, compute, interpolation, nearest
 from memvae.analyses.samples.show import figure, measure, table
 from memvae.model.network import Likelihood
 from memvae.random import keyed
@@ -45,7 +45,7 @@ def test_the_nearest_image_is_that_of_all_distances():
 # ---- draws -----------------------------------------------------------------------------------------------------------
 def test_bernoulli_draws_are_binary_and_their_mean_approaches_the_mean():
     logits = torch.tensor([-2.0, 0.0, 3.0]).expand(20_000, 3)
-    drawn = draw(Likelihood(logits, None, []), keyed(0, "draws"))
+    drawn = Likelihood(logits, None, []).draw(keyed(0, "draws"))
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(drawn.mean(0), torch.sigmoid(logits[0]), atol=0.015, rtol=0)  # 4 standard errors of 0.5
 
@@ -53,7 +53,7 @@ def test_bernoulli_draws_are_binary_and_their_mean_approaches_the_mean():
 def test_gaussian_draws_approach_mean_and_variance():
     mean, log_variance = torch.tensor([0.2, 0.7]), torch.tensor([-3.0, 0.5])
     rows = (20_000, 2)
-    drawn = draw(Likelihood(mean.expand(rows), log_variance.expand(rows), []), keyed(0, "draws"))
+    drawn = Likelihood(mean.expand(rows), log_variance.expand(rows), []).draw(keyed(0, "draws"))
     sd = torch.exp(0.5 * log_variance)
     assert ((drawn.mean(0) - mean).abs() < 4 * sd / 20_000**0.5).all()
     torch.testing.assert_close(drawn.std(0), sd, atol=0, rtol=4 / (2 * 20_000) ** 0.5)

@@ -64,10 +64,10 @@ def measure(view: View) -> Iterator[Measured]:
         for condition in condition_titles(found[0]):
             yield from _images(row, found, condition)
             for name in ("log_likelihood", "bound", "log_px"):
-                yield statistics.per_image(row, found, name, "nats", _minus(f"{name}/{condition}"), condition)
+                yield statistics.per_image(row, found, name, "nats", statistics.array(f"{name}/{condition}"), condition)
             if condition != FULL:
                 for name, change in (("log_likelihood", "change"), ("bound", "bound_change")):
-                    values = _minus(f"{name}/{condition}", f"{name}/full")
+                    values = statistics.array(f"{name}/{condition}", f"{name}/full")
                     yield statistics.per_image(row, found, change, "nats", values, condition)
 
 
@@ -240,11 +240,6 @@ def jackknife(statistic: Callable[..., Any], *values: np.ndarray) -> tuple[float
 def _coherence(cross: Any, one: Any, other: Any) -> Any:
     """Of two sets of images in a band, from their shared energy and that of each."""
     return cross / np.sqrt(one * other)
-
-
-def _minus(array: str, other: str = "") -> statistics.Values:
-    """An array, perhaps minus another image by image."""
-    return lambda file: file.array(array) - (file.array(other) if other else 0.0)
 
 
 TABLES = {"detail": detail}

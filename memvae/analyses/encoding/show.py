@@ -79,10 +79,10 @@ def measure(view: View) -> Iterator[Measured]:
         for condition in _conditions(found[0]):
             for quantity in ("log_likelihood", "bound"):
                 array, of = f"{quantity}/{condition}", f"memory {condition}"
-                yield statistics.per_image(row, found, quantity, "nats", _minus(array), of)
+                yield statistics.per_image(row, found, quantity, "nats", statistics.array(array), of)
                 if condition != KEPT:
                     change = "change" if quantity == "log_likelihood" else "bound_change"
-                    minus = _minus(array, f"{quantity}/{KEPT}")
+                    minus = statistics.array(array, f"{quantity}/{KEPT}")
                     yield statistics.per_image(row, found, change, "nats", minus, of)
 
 
@@ -209,11 +209,6 @@ def _conditions(file: RunFile) -> list[str]:
     places = layers(file)
     places += ["all"] if len(places) > 1 else []
     return [KEPT, *(f"{place}/{read_out}" for place in places for read_out in READ_OUTS)]
-
-
-def _minus(array: str, other: str = "") -> statistics.Values:
-    """An array, perhaps minus another image by image."""
-    return lambda file: file.array(array) - (file.array(other) if other else 0.0)
 
 
 TABLES = {"encoding": table}

@@ -99,6 +99,11 @@ class LoadedClassifier:
     test_accuracy: float
     sha256: str
 
+    @property
+    def attributes(self) -> dict[str, float | str]:
+        """What an analysis that is judged by it says of it in its file."""
+        return {"classifier_accuracy": self.test_accuracy, "classifier_sha256": self.sha256}
+
 
 def load_classifier(path: Path, device: torch.device) -> LoadedClassifier:
     """Reads a classifier file. Raises InputError when it is missing or damaged."""

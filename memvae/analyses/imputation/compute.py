@@ -36,11 +36,7 @@ def compute(job: Job) -> dict[str, np.ndarray]:
             f"{noise.name}/perturbed": start.where(missing, x)[:shown].cpu().numpy(),
             f"{noise.name}/completed": completed[:shown].cpu().numpy(),
         }
-    job.attributes |= {
-        "noises": [noise.name for noise in noises],
-        "classifier_accuracy": judge.test_accuracy,
-        "classifier_sha256": judge.sha256,
-    }
+    job.attributes |= {"noises": [noise.name for noise in noises], **judge.attributes}
     return arrays
 
 

@@ -1,6 +1,6 @@
 """Missing pixels inferred by four chains at the same cost, and the log-likelihood of what they were to infer.
 
-A model is given by its functions: `encode` from x [N, D] to q(z|x), `decode` from z [N, Z] to p(x|z); p(z) = N(0, I).
+A model is given by its functions: `encode` from x [N, D] to q(z|x), which knows p(z), `decode` from z [N, Z] to p(x|z).
 """
 
 import math
@@ -19,7 +19,6 @@ from memvae.model.densities import (
     bernoulli_log_density,
     gaussian_log_density,
     log_mean_exp,
-    standard_normal_log_density,
 )
 from memvae.model.network import Likelihood, Posterior, sample_posterior
 from memvae.progress import Progress
@@ -84,11 +83,7 @@ def compute(job: Job) -> dict[str, np.ndarray]:
             whole = torch.cat(parts).cpu().numpy()
             over_images = place.endswith(("/curve", "/accepted"))
             arrays[place] = whole.mean(axis=0) if over_images else whole
-    job.attributes |= {
-        "noises": [noise.name for noise in noises],
-        "classifier_accuracy": judge.test_accuracy,
-        "classifier_sha256": judge.sha256,
-    }
+    job.attributes |= {"noises": [noise.name for noise in noises], **judge.attributes}
     return arrays
 
 
@@ -136,7 +131,7 @@ def chain(
             z, likelihood = torch.where(accept[:, None], z, state[0]), _chosen(accept, likelihood, state[1])
         state = z, likelihood
         accepted.append(accept)
-        filling = _draw(likelihood, generator) if name in SAMPLED else likelihood.mean
+        filling = likelihood.draw(generator) if name in SAMPLED else likelihood.mean
         completed = torch.where(missing, filling, x)
         average = likelihood.mean
         if iteration >= burn_in:
@@ -182,7 +177,7 @@ def log_likelihood(
             [gaussian_log_density(z, *q) + share.log() for q, share in zip(proposals, shares, strict=True)]
         )
         terms = log_densities(decode(z.flatten(0, 1)), x[rows])  # [K, B, D]
-        observed = (terms * ~missing[rows]).sum(-1) + standard_normal_log_density(z) - log_g.logsumexp(0)  # [K, B]
+        observed = (terms * ~missing[rows]).sum(-1) + own.log_prior(z) - log_g.logsumexp(0)  # [K, B]
         both = observed + (terms * missing[rows]).sum(-1)
         values.append(log_mean_exp(both.double()) - log_mean_exp(observed.double()))
     return torch.cat(values)
@@ -199,7 +194,7 @@ def log_densities(likelihood: Likelihood, x: Tensor) -> Tensor:
 def _log_weight(x: Tensor, likelihood: Likelihood, q: Posterior, z: Tensor) -> Tensor:
     """log p(x|z) p(z) / q(z|x): float64 [N]."""
     log_q = gaussian_log_density(z, q.mean, q.log_variance)
-    return (likelihood.log_density(x)[0] + standard_normal_log_density(z) - log_q).double()
+    return (likelihood.log_density(x)[0] + q.log_prior(z) - log_q).double()
 
 
 def _chosen(accept: Tensor, new: Likelihood, old: Likelihood) -> Likelihood:
@@ -208,12 +203,3 @@ def _chosen(accept: Tensor, new: Likelihood, old: Likelihood) -> Likelihood:
     if new.log_variance is None or old.log_variance is None:
         return Likelihood(out, None, [])
     return Likelihood(out, torch.where(accept[:, None], new.log_variance, old.log_variance), [])
-
-
-def _draw(likelihood: Likelihood, generator: torch.Generator) -> Tensor:
-    """x ~ p(x|z): [N, D]."""
-    mean, bernoulli = likelihood.mean, likelihood.log_variance is None
-    noise = (torch.rand if bernoulli else torch.randn)(mean.shape, generator=generator, dtype=mean.dtype).to(mean)
-    if likelihood.log_variance is None:
-        return (noise < mean).to(mean.dtype)
-    return torch.addcmul(mean, torch.exp(0.5 * likelihood.log_variance), noise)

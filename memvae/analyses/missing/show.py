@@ -28,16 +28,20 @@ def measure(view: View) -> Iterator[Measured]:
         for setting in ("iterations", "burn_in", "samples"):
             statistics.same_setting(found, setting)
         for noise in found[0].attribute("noises"):
-            yield statistics.per_image(row, found, "log_likelihood", "nats", _of(f"{noise}/log_likelihood"), noise)
+            yield statistics.per_image(
+                row, found, "log_likelihood", "nats", statistics.array(f"{noise}/log_likelihood"), noise
+            )
             yield statistics.plain(row, found, "accepted", "%", _accepted(noise), f"{noise} {METROPOLIS}")
             for chain in CHAINS:
                 place = f"{noise}/{chain}/log_score"
-                yield statistics.per_image(row, found, "log_score", "nats", _of(place), f"{noise} {chain}")
+                yield statistics.per_image(row, found, "log_score", "nats", statistics.array(place), f"{noise} {chain}")
                 for estimate in ESTIMATES:
                     place, condition = f"{noise}/{chain}/{estimate}", f"{noise} {chain} {estimate}"
                     error = QUANTITIES["error"]
-                    yield statistics.per_image(row, found, "error", error, _of(f"{place}/error"), condition)
-                    yield statistics.share(row, found, "recovered", _of(f"{place}/recovered"), condition)
+                    yield statistics.per_image(
+                        row, found, "error", error, statistics.array(f"{place}/error"), condition
+                    )
+                    yield statistics.share(row, found, "recovered", statistics.array(f"{place}/recovered"), condition)
                     for name, unit in QUANTITIES.items():
                         against = _against(f"{place}/{name}", f"{noise}/{PAPER}/last/{name}")
                         yield statistics.per_image(row, found, f"{name}_minus_paper", unit, against, condition)
@@ -124,7 +128,9 @@ def survives(view: View) -> list[str]:
         place = f"{HALF} {chain} {estimate}"
         ours, theirs = (view.number(row, "recovered", place) for row in rows)
         if ours and theirs:
-            gain = statistics.difference(ours, theirs, _of(f"{place.replace(' ', '/')}/recovered"), factor=100)
+            gain = statistics.difference(
+                ours, theirs, statistics.array(f"{place.replace(' ', '/')}/recovered"), factor=100
+            )
             error = statistics.joined(gain.error, statistics.seed_error(gain, SEED_SD))
             verdict = NONE if view.stands_in else judged(gain.mean, error)
             gains.append(f"{CHAINS[chain]}, {estimate} {gain.mean:+.1f} ± {error:.1f} points, {verdict}")
@@ -192,10 +198,6 @@ def figure(view: View) -> Figure:
             axes.set_ylabel("accepted z, %")
             axes.legend(frameon=False)
     return canvas.figure
-
-
-def _of(array: str) -> Values:
-    return lambda file: file.array(array)
 
 
 def _against(array: str, other: str) -> Values:

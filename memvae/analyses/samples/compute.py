@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from memvae.analyses.job import Job
 from memvae.analyses.samples import SHOWN
-from memvae.model.network import Likelihood, MemVAE
+from memvae.model.network import MemVAE
 from memvae.training.loop import binarised, chosen
 
 BESIDE = 8  # samples that are shown beside their nearest training image
@@ -20,7 +20,7 @@ def compute(job: Job) -> dict[str, np.ndarray]:
     samples, test_images = job.settings["samples"], job.settings["images"] or None
     generator = job.generator("samples")
     likelihood = job.model.decode(job.model.sample_prior(samples, generator))
-    means, draws = likelihood.mean.cpu(), draw(likelihood, generator)
+    means, draws = likelihood.mean.cpu(), likelihood.draw(generator).cpu()
     train, test = chosen(job.data.pixels("train"), job.spec), job.data.pixels("test")
     compared = {
         "means/distance": means.numpy(),
@@ -42,14 +42,6 @@ def compute(job: Job) -> dict[str, np.ndarray]:
         "interpolation/ends": ends.view(pairs, 2, -1).cpu().numpy(),
         **{f"interpolation/{name}": images.cpu().numpy() for name, images in interpolation(job.model, ends).items()},
     }
-
-
-def draw(likelihood: Likelihood, generator: Generator) -> Tensor:
-    """x ~ p(x|z) for each z, float32 [N, D], on the CPU: 0 or 1, or for Gaussian data any number."""
-    mean = likelihood.mean.cpu()
-    if likelihood.log_variance is None:
-        return binarised(mean, generator).float()
-    return mean + torch.exp(0.5 * likelihood.log_variance.cpu()) * torch.randn(mean.shape, generator=generator)
 
 
 def nearest(images: Tensor, train: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -57,7 +57,9 @@ def measure(view: View) -> Iterator[Measured]:
         for kind in KINDS:
             n = found[0].array(f"{kind}/distance").size
             ours = statistics.independent(row, found, "distance", UNIT, _mean(f"{kind}/distance"), kind, n)
-            theirs = statistics.per_image(row, found, "test_distance", UNIT, _of(f"{kind}/test_distance"), kind)
+            theirs = statistics.per_image(
+                row, found, "test_distance", UNIT, statistics.array(f"{kind}/test_distance"), kind
+            )
             yield ours
             yield theirs
             yield replace(
@@ -170,10 +172,6 @@ def _model(canvas: Canvas, below: float, file: RunFile, title: str) -> None:
         line(2 + 2 * pair, images, label, "" if pair else "interpolation between test images", beside=True)
         if file.has_memory:
             line(3 + 2 * pair, file.array("interpolation/both")[pair], "disabled")
-
-
-def _of(array: str) -> statistics.Values:
-    return lambda file: file.array(array)
 
 
 def _mean(array: str) -> Any:
