@@ -57,6 +57,15 @@ def test_a_scale_changes_no_network_and_no_optimiser(scale: str) -> None:
         assert vars(spec.training) | numbers == vars(reference.training) | numbers
 
 
+def test_a_scale_may_have_epochs_of_a_data_set_and_of_one_of_its_k() -> None:
+    quick = changed(scale="quick")
+    epochs = [quick.spec(f"mnist-vae-k{k}-s0").training.epochs for k in (1, 5, 50)]
+    assert epochs == [40, 40, 3]
+    for wrong in ("mnits", "mnits-k50"):
+        with pytest.raises(InputError, match=r"^scales\.quick\.epochs: found 'mnits', expected one of mnist"):
+            changed(scale="quick", scales={"quick": {"epochs": {wrong: 3}}})
+
+
 def test_no_two_scales_share_a_file() -> None:
     files = [set(targets.all_files(changed(scale=scale), extended=True)) for scale in RAW["scales"]]
     assert sum(map(len, files)) == len(set.union(*files))

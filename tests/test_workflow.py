@@ -45,8 +45,8 @@ def test_default_target_makes_every_table_and_figure_of_the_appendix(folder: Pat
     assert result.returncode == 0, result.stderr
     for job, count in {
         "train": 6,
-        # likelihood, convergence, samples 6 each; generation, detail, slots 1; encoding, imputation, probing 2
-        "analyse": 27,
+        # likelihood, convergence, samples 6 each; generation, detail, slots 1; encoding, imputation, missing, probing 2
+        "analyse": 29,
         "download": 7,
         "prepare": 2,
     }.items():

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memvae.settings.spec import Network
 
+KINDS = ("table", "figure")
+EXTENDED = "_extended"  # ends the name of a table or figure that shows the main text's models too
+
 
 @dataclass(frozen=True)
 class Work:
@@ -50,12 +53,16 @@ class Analysis:
     labels: bool = False  # it needs a data set with labels
     tables: Mapping[str, str] = field(default_factory=dict)  # name -> title in Snakemake's report
     figures: Mapping[str, str] = field(default_factory=dict)
-    extended: Mapping[str, str] = field(default_factory=dict)  # tables that show the main text's models too
-    extended_figures: Mapping[str, str] = field(default_factory=dict)  # figures that do
-    extended_only: bool = False  # its tables and figures are of the target `extended` alone, beside the page of results
+    extended: tuple[str, ...] = ()  # of these, those that come as `<name>_extended` too, with the main text's models
     beside: tuple[str, ...] = ()  # tables that the page of results only links to
     records: tuple[str, ...] = ()  # further .csv files beside the page, RECORDS of `show.py`
     paper: tuple[str, ...] = ()  # tables of config/paper.yaml that its numbers are compared with
     work: Callable[["Network", Mapping[str, Any], int, int], Work] = no_work
     # of settings and networks that its tables and figures cannot be made of: the key, what is found, what is expected
     refused: Callable[[Mapping[str, Any], Sequence["Network"]], str] = takes_all
+
+    def titles(self, kind: str, extended: bool = False) -> Mapping[str, str]:
+        """Name and title of each `table` or `figure`; `extended`: of those with the main text's models."""
+        plain = self.tables if kind == "table" else self.figures
+        more = {f"{name}{EXTENDED}": f"{plain[name]}, main text too" for name in self.extended if name in plain}
+        return more if extended else plain

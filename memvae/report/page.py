@@ -69,7 +69,7 @@ def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: 
 
 
 class _Shown:
-    """An analysis on the page: its view, its heading and its claims."""
+    """An analysis on the page: its view, its heading, its claims, and in a few sentences what its figures show."""
 
     def __init__(self, part: Mapping[str, Any], view: View):
         self.view = view
@@ -77,6 +77,7 @@ class _Shown:
         self.show = self.analysis.part("show")
         self.heading: Part = getattr(self.show, "PAGE", Part(self.analysis.name, ""))
         self.claims = self._judged() if view.has_files else []
+        self.findings: list[str] = self.show.findings(view) if view.has_files and hasattr(self.show, "findings") else []
 
     def functions(self, name: str) -> Mapping[str, Any]:
         """TABLES, FIGURES or RECORDS of the analysis."""
@@ -121,6 +122,7 @@ def _page(
             continue  # none of its models is run at this scale
         lines += [f"## {part.heading.title}", part.heading.text]
         lines += [f"**{plain(one.title)}: {one.verdict}.** {plain(one.text)}" for one in part.claims]
+        lines += [plain(" ".join(part.findings))]
         lines += [f"![{part.heading.title}]({folder}/{name}.png)" for name in figures]
         lines += [_embedded(texts[name]) for name in declared.tables if name in texts and name not in declared.beside]
         if part.view.has_files:

@@ -25,11 +25,11 @@ def write(target: Mapping[str, Any], paper: Path | None, output: Path) -> list[P
     views = [view(part, printed) for part in target["parts"]]
     formats = {"figure": targets.FIGURE_FORMATS, "table": targets.TABLE_FORMATS, "scorecard": targets.SCORECARD_FORMATS}
     if kind == "figure":
-        make = _show(target["parts"][0]).FIGURES[target.get("own", name.removesuffix("_extended"))]
+        make = _show(target["parts"][0]).FIGURES[target.get("own", name)]
         with style.paper():
             style.save(make(views[0]), output)
     elif kind == "table":
-        make = _show(target["parts"][0]).TABLES[target.get("own", name.removesuffix("_extended"))]
+        make = _show(target["parts"][0]).TABLES[target.get("own", name)]
         table.write(make(views[0]), output)
     elif kind == "scorecard":
         table.write(scorecard.build(views, printed), output, targets.SCORECARD_FORMATS)

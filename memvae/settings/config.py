@@ -222,7 +222,7 @@ class Config:
         training |= {
             "samples": k,
             "full_epochs": full_epochs,
-            "epochs": self.epochs.get(name, full_epochs),
+            "epochs": self.epochs.get(f"{name}-k{k}", self.epochs.get(name, full_epochs)),
             "binarise": dataset["binarise"],
             **model.get("training", {}),
         }
@@ -286,6 +286,8 @@ class Config:
         known("analyses.dataset", self.analyses["dataset"], self.datasets)
         for dataset in filter(None, (*self.replace.keys(), *self.replace.values())):
             known(f"scales.{self.scale}.replace", dataset, self.datasets)
+        for name in self.epochs:
+            known(f"scales.{self.scale}.epochs", name.partition("-k")[0], self.datasets)
         for name, analysis in self.registered.items():
             rows = self.analysis_rows(name)  # refuses unknown models
             networks = {row.model: self.spec(f"{row.paper_dataset}-{row.model}-k1-s0").network for row in rows}

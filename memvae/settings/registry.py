@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from memvae.analyses import Analysis
+from memvae.analyses import EXTENDED, KINDS, Analysis
 from memvae.errors import InputError
 from memvae.settings.rules import imported, known
 
@@ -28,8 +28,10 @@ class Registered:
     ablation: str = ""  # of which it is about, where it is about one
 
     def own(self, name: str) -> str:
-        """A table or figure as its folder calls it: `ablation` for `ablation_memory`."""
-        return name.removesuffix(f"_{self.ablation}") if self.ablation else name
+        """What its folder calls a table or figure: `ablation` for `ablation_memory`, `fig7` for `fig7_extended`."""
+        if name in self.declared.tables or name in self.declared.figures:
+            return name.removesuffix(f"_{self.ablation}") if self.ablation else name
+        return name.removesuffix(EXTENDED)
 
     @property
     def folder(self) -> Path:
@@ -55,7 +57,7 @@ def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
         declared = found[name].declared
         if declared.of == "ablation":
             raise InputError(f"analyses.{name}: found an analysis of ablations; put yours into `ablations`")
-        for shown in (*declared.tables, *declared.extended, *declared.figures, *declared.extended_figures):
+        for shown in (one for kind in KINDS for extended in (False, True) for one in declared.titles(kind, extended)):
             if owners.setdefault(shown, name) != name:
                 raise InputError(
                     f"analyses.{name}: found {shown!r}, a table or figure of {owners[shown]} too; expected another name"

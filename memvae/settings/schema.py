@@ -113,7 +113,12 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
             ("trained", "published"), default=None, note="published: those of models/; the other rows stay empty"
         ),
         "replace": MapOf(Nothing(NAME), NAME, default=None, note="one data set for another; null: none"),
-        "epochs": MapOf(POSITIVE, NAME, default=None, note="passes over the training images, by data set"),
+        "epochs": MapOf(
+            POSITIVE,
+            Text("a data set, or with the K of its runs, as mnist-k50", "[a-z0-9_]+(-k[1-9][0-9]*)?"),
+            default=None,
+            note="passes over the training images, by data set, or by data set and K",
+        ),
         "training": Fields(
             {**LENGTH, **OPTIMISER},
             True,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from memvae.analyses import Analysis
+from memvae.analyses import KINDS
 from memvae.settings.config import Config, Row
 from memvae.settings.registry import Registered
 
@@ -48,12 +48,13 @@ def analysis_file(config: Config, run: str, analysis: str) -> str:
 # ---- tables and figures ----------------------------------------------------------------------------------------------
 def shown(config: Config) -> dict[str, tuple[str, Registered]]:
     """Every table and figure: name -> its kind (`table` or `figure`) and its analysis."""
-    made = [one for one in config.registered.values() if _is_made(config, one)]
-    found: dict[str, tuple[str, Registered]] = {}
-    for one in (*made, *config.apart.values()):
-        found |= {name: ("table", one) for name in (*one.declared.tables, *one.declared.extended)}
-        found |= {name: ("figure", one) for name in (*one.declared.figures, *one.declared.extended_figures)}
-    return found
+    return {
+        name: (kind, one)
+        for one in (*_made_analyses(config), *config.apart.values())
+        for kind in KINDS
+        for extended in (False, True)
+        for name in one.declared.titles(kind, extended)
+    }
 
 
 def of_kind(config: Config, kind: str) -> dict[str, Registered]:
@@ -63,40 +64,30 @@ def of_kind(config: Config, kind: str) -> dict[str, Registered]:
 
 def tables(config: Config, extended: bool = False) -> list[str]:
     """Every table but those of ablations; `extended`: only those that the target of that name adds."""
-    return _asked_for(config, "table", extended)
+    return [name for one in _made_analyses(config) for name in one.declared.titles("table", extended)]
 
 
 def figures(config: Config, extended: bool = False) -> list[str]:
     """Every figure but those of ablations; `extended`: as for tables."""
-    return _asked_for(config, "figure", extended)
-
-
-def _asked_for(config: Config, kind: str, extended: bool) -> list[str]:
-    def is_added(name: str, one: Analysis) -> bool:
-        return one.extended_only or name in (*one.extended, *one.extended_figures)
-
-    found = of_kind(config, kind).items()
-    return [name for name, one in found if not one.ablation and is_added(name, one.declared) == extended]
-
-
-def _plain(config: Config) -> list[Registered]:
-    """The analyses of the page of results and of the measurements."""
-    return [one for one in config.registered.values() if not one.declared.extended_only]
+    return [name for one in _made_analyses(config) for name in one.declared.titles("figure", extended)]
 
 
 def title(config: Config, name: str) -> str:
     """The title of a table, a figure or a scorecard in Snakemake's report."""
     if name in TITLES:
         return TITLES[name]
-    declared = shown(config)[name][1].declared
-    return {**declared.tables, **declared.extended, **declared.figures, **declared.extended_figures}[name]
+    kind, analysis = shown(config)[name]
+    return {**analysis.declared.titles(kind), **analysis.declared.titles(kind, extended=True)}[name]
 
 
-def _is_made(config: Config, analysis: Registered) -> bool:
-    """Whether any of its rows is run at this scale; of networks alone nothing is run."""
-    if analysis.declared.of == "networks":
-        return True
-    return any(row.runs for row in config.analysis_rows(analysis.name) or config.rows("appendix", "own"))
+def _made_analyses(config: Config) -> list[Registered]:
+    """The analyses of which any row is run at this scale, and those of networks alone."""
+
+    def rows(one: Registered) -> list[Row]:
+        return config.analysis_rows(one.name) or config.rows("appendix", "own")
+
+    every = config.registered.values()
+    return [one for one in every if one.declared.of == "networks" or any(row.runs for row in rows(one))]
 
 
 # ---- what a job is about ---------------------------------------------------------------------------------------------
@@ -188,15 +179,15 @@ def target(config: Config, name: str) -> dict[str, Any]:
     found = {"kind": name, "name": name}
     if name == MEASUREMENTS:
         ablations = [ablation_part(config, config.apart[one]) for one in config.made]
-        return found | {"parts": [*(part(config, one) for one in _plain(config)), *ablations]}
+        return found | {"parts": [*(part(config, one) for one in config.registered.values()), *ablations]}
     if name in SCORECARDS:
         compared = [one for one in config.registered.values() if one.declared.paper]
         return found | {"kind": "scorecard", "parts": [part(config, one, SCORECARDS[name]) for one in compared]}
     found["kind"], analysis = shown(config)[name]
+    found["own"] = analysis.own(name)
     if analysis.ablation:
-        own = {"own": analysis.own(name), "made_with": _made_with(config, analysis)}
-        return found | own | {"parts": [ablation_part(config, analysis)]}
-    extended = ["extended"] if name in (*analysis.declared.extended, *analysis.declared.extended_figures) else []
+        return found | {"made_with": _made_with(config, analysis), "parts": [ablation_part(config, analysis)]}
+    extended = [] if name in analysis.declared.titles(found["kind"]) else ["extended"]
     return found | {"parts": [part(config, analysis, ("appendix", *extended, "own"))]}
 
 
@@ -338,7 +329,7 @@ def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
         "title": config.title,
         "seeds": config.seeds,
         "command": " ".join(filter(None, ("snakemake", asked, f"--config scale={config.scale}{seeds}"))),
-        "parts": [part(config, one) for one in _plain(config)],
+        "parts": [part(config, one) for one in config.registered.values()],
         "ablations": [
             {
                 "title": config.ablations[name]["title"],
@@ -355,7 +346,7 @@ def page(config: Config, asked: str = PAGE) -> dict[str, Any]:
 def page_inputs(config: Config) -> list[str]:
     """What the page shows (tables, scorecard, figures) and what it is judged by (models and analyses)."""
     shown_files = [path for path in _on_page(config) if path.endswith((".md", ".csv", ".png"))]
-    rows = [row for one in _plain(config) for row in part(config, one)["layout"]["rows"]]
+    rows = [row for one in config.registered.values() for row in part(config, one)["layout"]["rows"]]
     models = [model_file(config, run) for row in rows for run in row["runs"]]
     return list(dict.fromkeys([*shown_files, *inputs_of(*drawn(config)), *models]))
 
@@ -371,5 +362,5 @@ def _on_page(config: Config) -> list[str]:
 def page_files(config: Config) -> list[str]:
     """The pictures and numbers beside the page."""
     names = [path.rpartition("/")[2] for path in _on_page(config) if path.endswith((".csv", ".png"))]
-    own = ["claims", "provenance", *(name for one in _plain(config) for name in one.declared.records)]
+    own = ["claims", "provenance", *(name for one in config.registered.values() for name in one.declared.records)]
     return [f"{PAGE.removesuffix('.md')}/{name}" for name in (*names, *(f"{name}.csv" for name in own))]

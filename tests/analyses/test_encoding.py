@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from memvae.analyses.encoding import ANALYSIS, READ_OUTS, conditions
 from memvae.analyses.encoding import compute as encoding
 from memvae.analyses.encoding.figures import _weights, ordered
-from memvae.analyses.encoding.show import FIGURES, measure, table
+from memvae.analyses.encoding.show import FIGURES, findings, measure, table
 from memvae.analyses.likelihood import compute as likelihood
 from memvae.model.network import MemVAE
 from memvae.random import keyed
@@ -196,6 +196,9 @@ def test_changes_are_paired_over_images(tmp_path):
     assert numbers["bound_change", "memory all/mean"].mean == pytest.approx(-6)
     assert numbers["log_likelihood", "memory kept"].mean == pytest.approx(-80.5)
     assert ("change", "memory kept") not in numbers
+    alike, changes = findings(view(tmp_path))
+    assert "the authors' layer next to the data +" in alike and "(p 0.000)" in alike
+    assert changes.startswith("VIS-MEM-VAE: with ones in place of the read-out the log-likelihood changes by")
 
 
 def test_classes_that_are_alike_as_in_the_authors_file_are_found_and_others_are_not(tmp_path):

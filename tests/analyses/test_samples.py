@@ -11,7 +11,7 @@ import untrained
 
 from memvae.analyses.job import Job
 from memvae.analyses.samples.compute import STEPS, compute, interpolation, nearest
-from memvae.analyses.samples.show import figure, measure, table
+from memvae.analyses.samples.show import figure, findings, measure, table
 from memvae.model.network import Likelihood
 from memvae.random import keyed
 from memvae.report import render, style
@@ -173,6 +173,8 @@ def test_numbers_and_cells(tmp_path):
     assert farther.mean == -1 and farther.error == pytest.approx(2**0.5) == farther.errors[0]
     assert numbers["close", "draws"].mean == 50  # two of four lie below 7, the nearest test image
     assert numbers["copy_distance", "draws"].mean == 4.5 and ("copy_distance", "means") not in numbers
+    (sentence,) = findings(found)
+    assert f"MEM-VAE on MNIST {numbers['close', 'draws'].mean:.1f} ±" in sentence
     means, draws = table(found).records
     assert means["images"] == "means" and means["distance"] == 2 and means["farther"] == -1
     assert draws["test_images"] == 2 and draws["copy_distance"] == 4.5 and draws["samples"] == 64

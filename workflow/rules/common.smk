@@ -172,8 +172,8 @@ def analysis_options(wildcards):
 
 def caption(analysis, name):
     """The caption of a table or figure, beside the analysis that shows it; the workflow's own words where it has none."""
-    path = analysis.folder / f"{analysis.own(name)}.rst"
-    return str(path) if path.is_file() else "../report/own.rst"
+    paths = [analysis.folder / f"{one}.rst" for one in (name, analysis.own(name))]
+    return next((str(path) for path in paths if path.is_file()), "../report/own.rst")
 
 
 def memory(rule=""):

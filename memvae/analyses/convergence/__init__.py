@@ -22,5 +22,6 @@ ANALYSIS = Analysis(
     },
     tables={"likelihood_by_k": "Log-likelihood against K"},
     figures={"convergence": "Log-likelihood against K"},
+    extended=("likelihood_by_k", "convergence"),
     work=work,
 )

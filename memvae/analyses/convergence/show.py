@@ -71,6 +71,20 @@ def table(view: View) -> Table:
     )
 
 
+def findings(view: View) -> list[str]:
+    """What the last step of K still adds, of each data set for the model that gains most."""
+    sentences = []
+    for title in dict.fromkeys(row.dataset for row, _ in view.made):
+        *_, before, largest = _counts(next(found[0] for row, found in view.made if row.dataset == title))
+        steps = {row: view.number(row, "missing", f"K = {before}") for row, _ in view.made if row.dataset == title}
+        row, most = max(((row, one) for row, one in steps.items() if one), key=lambda pair: pair[1].mean)
+        sentences.append(
+            f"{title}: from K = {before:,} to {largest:,} the estimate rises by at most {most.mean:.3f} ± "
+            f"{most.error or 0:.3f} nats ({row.title})."
+        )
+    return sentences
+
+
 def figure(view: View) -> Figure:
     """One panel per data set: what is missing to the L_K of the largest K, against K, both on logarithmic axes."""
     titles = list(dict.fromkeys(row.dataset for row, _ in view.made))

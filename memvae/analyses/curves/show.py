@@ -70,6 +70,27 @@ def points(view: View) -> Section:
     return Section("", [Column("run", "run"), Column("points", heading)], rows)
 
 
+def findings(view: View) -> list[str]:
+    """Of each data set which model ends highest, and whether the bounds still rise: the first seed of each row."""
+    sentences = []
+    for title in dict.fromkeys(row.dataset for row, _ in view.made):
+        rows = {
+            row.title + (f", K = {row.k}" if row.k > 1 else ""): found[0]
+            for row, found in view.made
+            if row.dataset == title
+        }
+        last = {name: _last("test_bound")(file) for name, file in rows.items()}
+        best, worst = max(last, key=last.__getitem__), min(last, key=last.__getitem__)
+        curve = _points_of(rows[best], "test_bound")
+        rise = curve[-1] - curve[max(0, 3 * len(curve) // 4 - 1)]
+        beside = f", {worst} lowest ({last[worst]:.2f})" if len(last) > 1 else ""
+        sentences.append(
+            f"{title}: {best} ends highest ({last[best]:.2f} nats on test images){beside}; in the last quarter of its "
+            f"points the bound of {best} changes by {rise:+.2f} nats."
+        )
+    return sentences
+
+
 @dataclass(frozen=True)
 class Curve:
     """The learning curve of a run, or the mean over a row's seeds, nats per image."""

@@ -119,6 +119,30 @@ def table(view: View) -> Table:
     return Table("encoding", "What the memory encodes", [*likelihoods, *similarities], sections, _notes(view))
 
 
+def findings(view: View) -> list[str]:
+    """Of each model: whether classes that look alike share slots, and which layer's memory the likelihood needs."""
+    sentences = []
+    for row, found in view.made:
+        alike = []
+        for one, other in _compared(view, row, found):
+            place = f"classes by {one} and {other}"
+            rank, p = (view.number(row, quantity, place) for quantity in ("rank correlation", "p"))
+            if rank and p:
+                alike.append(f"{_name(other)} and {_name(one)} {rank.mean:+.2f} (p {max(p.values):.3f})")
+        lost = {
+            one: view.number(row, "change", f"memory {one}") for one in _conditions(found[0]) if one.endswith("/ones")
+        }
+        words = [
+            f"{_name(one.partition('/')[0])} {of.mean:+.1f} ± {of.error or 0:.1f}" for one, of in lost.items() if of
+        ]
+        if alike:
+            sentences.append(f"{row.title}: rank correlations of the similarities of classes: {', '.join(alike)}.")
+        sentences.append(
+            f"{row.title}: with ones in place of the read-out the log-likelihood changes by (nats): {', '.join(words)}."
+        )
+    return sentences
+
+
 def _likelihood(view: View, row: Row, condition: str) -> dict[str, Any]:
     """The cells of a condition."""
     place, _, read_out = condition.partition("/")

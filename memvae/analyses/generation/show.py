@@ -62,4 +62,19 @@ def memory_disabled(images: np.ndarray, shape: tuple[int, int], labels: Sequence
     return canvas.figure
 
 
+def findings(view: View) -> list[str]:
+    """How far the images of Figure 6 change without the memory."""
+    (row, found), *_ = view.made
+    full, *others = (found[0].array("images")[CONDITIONS.index(one)] for one in condition_titles(found[0]))
+    words = list(condition_titles(found[0]).values())[1:]
+    changes = [
+        f"{np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(full, images, strict=True)]):.2f} with the {label}"
+        for label, images in zip(words, others, strict=True)
+    ]
+    return [
+        f"{row.title}: the mean correlation of an image with the one of the same z and full memory is "
+        f"{', '.join(changes)} ({len(full)} images; the next section has more)."
+    ]
+
+
 FIGURES = {"fig6": fig6}

@@ -24,7 +24,7 @@ ANALYSIS = Analysis(
         "precision": OneOf(("float32", "bf16"), note="of the decoder's products"),
     },
     tables={"likelihood": "Log-likelihood"},
-    extended={"likelihood_extended": "Log-likelihood, main text too"},
+    extended=("likelihood",),
     paper=("likelihood",),
     work=work,
 )

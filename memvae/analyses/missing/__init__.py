@@ -44,7 +44,6 @@ ANALYSIS = Analysis(
     },
     needs=("data", "classifier"),
     labels=True,
-    extended_only=True,
     tables={"missing": "Missing pixels, four chains compared"},
     figures={"missing_by_iteration": "Missing pixels, error against iteration"},
     work=work,

@@ -10,7 +10,7 @@ from memvae.analyses.imputation.show import HALF, SEED_SD, noise_title
 from memvae.analyses.missing import CHAINS, COMPARED, ESTIMATES, METROPOLIS, PAPER
 from memvae.report import statistics, style
 from memvae.report.canvas import Canvas
-from memvae.report.claims import NONE, judged
+from memvae.report.claims import NONE, Part, judged
 from memvae.report.layout import RunFile
 from memvae.report.paper import model_key
 from memvae.report.statistics import Measured, Values
@@ -18,6 +18,11 @@ from memvae.report.table import NOT_RUN, Column, Section, Table, number
 from memvae.report.view import View, record_of
 from memvae.settings.config import Row
 
+PAGE = Part(
+    "Missing pixels, four chains compared",
+    "Ours: the paper's plug-in chain beside chains that draw the missing pixels, at the same cost, and what each says "
+    "of the paper's claim.",
+)
 QUANTITIES = {"error": "squared error per missing pixel", "recovered": "%"}
 
 

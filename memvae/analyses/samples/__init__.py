@@ -26,7 +26,6 @@ ANALYSIS = Analysis(
     },
     tables={"sample_distances": "Distance of samples to the training images"},
     figures={"samples": "Samples, nearest training images, interpolations"},
-    extended={"sample_distances_extended": "Distance of samples to the training images, main text too"},
-    extended_figures={"samples_extended": "Samples, nearest training images, interpolations, main text too"},
+    extended=("sample_distances", "samples"),
     work=work,
 )

@@ -118,6 +118,18 @@ def figure(view: View) -> Figure:
     return canvas.figure
 
 
+def findings(view: View) -> list[str]:
+    """Whether samples copy training images: of each model the share of draws that are nearer than most test images."""
+    shares = {row: view.number(row, "close", "draws") for row, _ in view.made}
+    words = [
+        f"{row.title} on {row.dataset} {one.mean:.1f} ± {one.error or 0:.1f} %" for row, one in shares.items() if one
+    ]
+    return [
+        f"Draws nearer to a training image than the nearest {NEAREST} % of test images are: {', '.join(words)}. "
+        f"A model with the distribution of the data has {NEAREST} %, one that copies has more."
+    ]
+
+
 def _note(view: View, files: list[RunFile]) -> str:
     gaussian = any(file.spec["network"].get("likelihood") == "gaussian" for file in files)
     words = (
