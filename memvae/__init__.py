@@ -85,8 +85,11 @@ def complete(
             f"complete: found missing of {mask.dtype} {list(mask.shape)}, expected bool {list(x.shape)} or "
             f"{list(x.shape[1:])}"
         )
+    mask = mask.expand_as(x)
+    if ((seen := x[~mask]) < 0).any() or (seen > 1).any():
+        raise InputError(f"complete: found pixels from {seen.min():g} to {seen.max():g}, expected 0 to 1")
     start = torch.rand(x.shape, generator=keyed(seed, "first values")).to(x)
-    completed, _ = impute(model, x, mask.expand_as(x), start, iterations, 1000, (seed, "completion"))
+    completed, _ = impute(model, x, mask, start, iterations, 1000, (seed, "completion"))
     return completed
 
 

@@ -67,6 +67,7 @@ def test_a_seed_gives_the_same_draws_and_another_seed_others() -> None:
         (lambda model, x: memvae.complete(model, x[:, 1:], x[0] > 0), "found the shape"),
         (lambda model, x: memvae.complete(model, x[:1], x[0] > 0), "found 1 images"),
         (lambda model, x: memvae.complete(model, x, x), "found missing of torch.float32"),
+        (lambda model, x: memvae.complete(model, 255 * x + 1, x[0] > 2), "found pixels from .* expected 0 to 1"),
         (lambda model, x: memvae.complete(model, x, x[:2] > 0), r"\[2, 6\], expected bool \[4, 6\] or \[6\]"),
     ],
 )

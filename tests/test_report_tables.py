@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import synthetic
 
 import memvae
+from memvae.analyses.likelihood.show import of_all_images
 from memvae.errors import InputError
 from memvae.report import table
 from memvae.settings import registry
@@ -98,12 +100,39 @@ def test_likelihood_with_more_samples_names_their_number(tmp_path: Path) -> None
 def test_gap_is_paired_over_the_same_images(tmp_path: Path) -> None:
     base = np.array([-60.0, -100.0, -80.0, -120.0])
     steps = np.array([1.0, 1.2, 1.4, 1.6])
-    files = likelihood_files(tmp_path, {"mnist-vae-k1-s0": np.append(base, -1.0), "mnist-mem_vae-k1-s0": base + steps})
+    files = likelihood_files(tmp_path, {"mnist-vae-k1-s0": base, "mnist-mem_vae-k1-s0": base + steps})
     layout = synthetic.layout(synthetic.row("vae"), synthetic.row("mem_vae"))
     line = record(make("likelihood", layout, files, tmp_path), row="mnist-mem_vae-k1 minus mnist-vae-k1")
-    assert float(line["log_likelihood"]) == pytest.approx(1.3)  # over the four images that both have
+    assert float(line["log_likelihood"]) == pytest.approx(1.3)
     assert float(line["standard_error"]) == pytest.approx(steps.std(ddof=1) / 2)  # not that of the 40-nat spread
     assert (line["images"], line["paper"], line["sd"]) == ("4", "1.26", "")
+
+
+def test_the_log_likelihood_of_all_images_is_estimated_with_the_bound_of_those_without(tmp_path: Path) -> None:
+    """L_K of the first three images of five, which are easier than the others."""
+    bound, above = np.array([-80.0, -82.0, -81.0, -95.0, -97.0]), np.array([4.0, 5.0, 4.5])
+    file = synthetic.likelihood(tmp_path, "mnist-vae-k1-s0", bound[:3] + above, bound=bound)
+    line = record(make("likelihood", synthetic.layout(synthetic.row("vae")), [file], tmp_path), row="mnist-vae-k1")
+    assert float(line["log_likelihood"]) == pytest.approx(-87.0 + 4.5) and line["images"] == "3"
+    variance = above.var() / 3 + (bound.var() + 2 * ((above - 4.5) * (bound[:3] + 87.0)).mean()) / 5
+    assert float(line["standard_error"]) == pytest.approx(math.sqrt(variance * 5 / 4))
+    assert "is an estimate for all of them" in (tmp_path / "tables/likelihood.md").read_text()
+
+
+def test_the_estimate_for_all_images_and_its_error_are_right_on_average() -> None:
+    """Images in random order, L_K of the first tenth: unbiased, and as uncertain as it says."""
+    rng, found = np.random.default_rng(0), []
+    bound = rng.normal(-90, 20, 1000)
+    above = 4 + 0.1 * (-90 - bound) + rng.normal(0, 1, 1000)
+    for _ in range(2000):
+        order = rng.integers(0, 1000, 1000)  # another sample of the same population
+        arrays = {"test/bound": bound[order], "test/log_likelihood": (bound + above)[order][:100]}
+        values = of_all_images(SimpleNamespace(array=arrays.__getitem__))  # type: ignore[arg-type]
+        found.append((values.mean(), values.std(ddof=1) / math.sqrt(1000)))
+    means, errors = np.array(found).T
+    assert means.mean() == pytest.approx((bound + above).mean(), abs=4 * means.std() / math.sqrt(2000))
+    assert errors.mean() == pytest.approx(means.std(), rel=0.05)
+    assert means.std() < 0.5 * (bound + above).std() / math.sqrt(100)  # less than a half of that of 100 images
 
 
 def test_gap_over_seeds_uses_the_seeds_that_both_have(tmp_path: Path) -> None:

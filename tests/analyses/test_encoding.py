@@ -16,6 +16,7 @@ from memvae.analyses.encoding import compute as encoding
 from memvae.analyses.encoding.figures import _weights, ordered
 from memvae.analyses.encoding.show import FIGURES, findings, measure, table
 from memvae.analyses.likelihood import compute as likelihood
+from memvae.analyses.slots.numbers import preferred
 from memvae.model.network import MemVAE
 from memvae.random import keyed
 from memvae.report import render, style
@@ -29,9 +30,16 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 # ---- order and similarity --------------------------------------------------------------------------------------------
-def test_slots_stand_by_class_then_by_strength_and_those_not_in_use_last():
-    preferences = np.array([[0.1, 0.001, 0.5, 0.2, 0.0, 0.2], [0.3, 0.01, 0.1, 0.1, 0.4, 0.1]])
+def test_slots_stand_by_class_then_by_strength_and_those_that_none_prefers_last():
+    preferences = np.array([[0.1, 0.01, 0.5, 0.4, 0.0, 0.4], [0.36, 0.33, 0.1, 0.1, 0.4, 0.1]])
     assert ordered(preferences).tolist() == [2, 3, 5, 4, 0, 1]  # equal ones stay in their order
+
+
+def test_no_slot_is_preferred_where_all_are_alike_whatever_their_number():
+    for slots in (4, 30, 70, 300):
+        assert not preferred(np.full((10, slots), 1 / slots)).any() and preferred(np.eye(10, slots)).sum() == min(
+            10, slots
+        )
 
 
 def symmetric(rng: np.random.Generator, classes: int = 10) -> np.ndarray:

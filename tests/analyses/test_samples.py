@@ -11,7 +11,7 @@ import untrained
 
 from memvae.analyses.job import Job
 from memvae.analyses.samples.compute import STEPS, compute, interpolation, nearest
-from memvae.analyses.samples.show import figure, findings, measure, table
+from memvae.analyses.samples.show import close, figure, findings, measure, table
 from memvae.model.network import Likelihood
 from memvae.random import keyed
 from memvae.report import render, style
@@ -184,8 +184,30 @@ def test_equally_far_images_count_in_part(tmp_path):
     """Samples that are as far as the test images, of which 70 % have the smallest distance."""
     far = np.sqrt([2.0] * 7 + [3.0] * 3)
     found = view(tmp_path, shown() | {"draws/distance": np.tile(far, 3), "draws/test_distance": far})
-    (close,) = (one for one in measure(found) if (one.quantity, one.condition) == ("close", "draws"))
-    assert close.mean == pytest.approx(5)
+    (share,) = (one for one in measure(found) if (one.quantity, one.condition) == ("close", "draws"))
+    assert share.mean == pytest.approx(5)
+
+
+def test_the_error_of_the_share_of_near_draws_is_its_spread_and_seeds_share_the_test_images(tmp_path):
+    """Draws nearer than test images: a binomial error would be too small, and seeds do not average the limit out."""
+    rng, found, said = np.random.default_rng(0), [], []
+    for place in range(300):
+        test = rng.normal(0, 1, 400)
+        seeds = [shown() | {"draws/distance": rng.normal(-0.5, 1, 400), "draws/test_distance": test} for _ in "01"]
+        found.append([close(one["draws/distance"], test) for one in seeds])
+        if place < 10:
+            row = synthetic.row("mem_vae", seeds=2)
+            files = [
+                synthetic.write(tmp_path / str(place), run, "analysis/samples", one, {"samples": 64, "images": 0})
+                for run, one in zip(row["runs"], seeds, strict=True)
+            ]
+            part = {"analysis": "samples", "module": "", "layout": synthetic.layout(row), "inputs": files}
+            (one,) = (m for m in measure(render.view(part, PAPER)) if (m.quantity, m.condition) == ("close", "draws"))
+            said.append((one.errors[0], one.error))
+    spread = np.array(found)
+    expected = spread[:, 0].std(ddof=1), spread.mean(axis=1).std(ddof=1)
+    assert np.mean(said, axis=0) == pytest.approx(expected, rel=0.2)
+    assert expected[1] > 1.1 * expected[0] / 2**0.5
 
 
 def test_the_figure_has_a_row_of_panels_for_each_model(tmp_path):

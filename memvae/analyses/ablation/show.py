@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from memvae.analyses.ablation.comparisons import Compared, compare
 from memvae.analyses.likelihood.show import LOG_LIKELIHOOD, LONG, SEED_SD
-from memvae.analyses.slots.numbers import layers, used
+from memvae.analyses.slots.numbers import layers, preferred
 from memvae.report import statistics, style
 from memvae.report.canvas import Canvas
 from memvae.report.statistics import Measured
@@ -53,7 +53,7 @@ PARTS = (
     Column("train_bound", "L1 training"),
     Column("train_minus_test", "training minus test", sign=True),
     Column("more_than_equal", "more than the VAE's", sign=True),
-    Column("used", "slots in use, by layer"),
+    Column("preferred", "slots that a class prefers, by layer"),
     Column("perplexity", "slots of a class (perplexity), by layer"),
 )
 
@@ -82,7 +82,10 @@ def gains(view: View) -> Gains:
     pairs |= {(place, "equal"): equal[place] for place in shown if equal[place] is not None}
     pairs |= {(place, "last"): last for place, last in _last(view).items()}
     differences = [stacks[place] - stacks[other] for (place, _), other in pairs.items()]
-    return dict(zip(pairs, compare(differences, 2**0.5 * SEED_SD, [kind for _, kind in pairs]), strict=True))
+    # a random subset of the images adds to the spread over seeds, so models of one size of it are of one kind
+    images = [view.made[place][1][0].spec["training"].get("images", 0) for place, _ in pairs]
+    kinds = [f"{kind} {number}" for (_, kind), number in zip(pairs, images, strict=True)]
+    return dict(zip(pairs, compare(differences, 2**0.5 * SEED_SD, kinds), strict=True))
 
 
 def sentence(found: Gains) -> str:
@@ -122,6 +125,7 @@ def ablation(view: View) -> Table:
         "Gains are over the same test images and seeds. se images: standard error over images; sd seeds: standard "
         "deviation over seeds. The interval covers both (a hierarchical bootstrap, docs/method.md). "
         f"p: of no difference, by Holm's method for the {len(found)} comparisons of this table.",
+        "A class prefers a slot when its average preference is more than twice that of equal preference for all.",
         "Last epoch: of the same model, trained on the validation images too." if stopped else "",
         "L1 training: the first of the images that a model was trained on; a subset is drawn at random by the seed.",
         f"Data: {view.data()}.",
@@ -259,13 +263,17 @@ def _record(view: View, place: int, found: Gains) -> dict[str, Any]:
 
 
 def _slots(view: View, place: int) -> dict[str, str]:
-    """Slots in use and the perplexity of a class's preferences, means over seeds, for each layer with memory."""
+    """Slots that some class prefers, and the perplexity of a class's preferences: means over seeds, by layer."""
     files = view.files.of(view.made[place][0], "analysis/slots")
     if not files:
         return {}
-    counts = [np.mean([(used(file, layer) > 0).sum() for file in files]) for layer in layers(files[0])]
+    every = [[file.array(f"{layer}/preferences") for file in files] for layer in layers(files[0])]
+    counts = [np.mean([preferred(values).sum() for values in seeds]) for seeds in every]
     widths = [np.mean([file.array(f"{layer}/perplexity").mean() for file in files]) for layer in layers(files[0])]
-    return {"used": ", ".join(f"{one:.0f}" for one in counts), "perplexity": ", ".join(f"{one:.1f}" for one in widths)}
+    return {
+        "preferred": ", ".join(f"{one:.0f}" for one in counts),
+        "perplexity": ", ".join(f"{one:.1f}" for one in widths),
+    }
 
 
 TABLES = {"ablation": ablation}

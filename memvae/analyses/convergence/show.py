@@ -1,6 +1,7 @@
 """How far the estimate of the log-likelihood is from that with the most samples, against K."""
 
 from collections.abc import Iterator
+from math import exp, lgamma, sqrt
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,9 @@ def measure(view: View) -> Iterator[Measured]:
             condition = f"K = {k}"
             yield statistics.per_image(row, found, "log_likelihood", "nats", _of("log_likelihood", place), condition)
             yield statistics.per_image(row, found, "missing", "nats", _missing(place), condition)
-            yield statistics.per_image(row, found, "sd_of_estimate", "nats", _of("sd_of_estimate", place), condition)
+            if groups := _counts(found[0])[-1] // k - 1:  # of one group there is no deviation
+                sd = _sd(place, groups + 1)
+                yield statistics.per_image(row, found, "sd_of_estimate", "nats", sd, condition)
 
 
 def table(view: View) -> Table:
@@ -63,8 +66,11 @@ def table(view: View) -> Table:
             records.append(record | view.facts(row, found, k))
     notes = view.notes(
         "Means over test images, nats. L_K of smaller K are means over all groups of K among the samples of the "
-        "largest; sd: of a single estimate of an image.",
-        f"Data: {view.data()}." if view.done else "",
+        "largest; sd: of a single estimate of an image, from those groups.",
+        f"Data: {view.data()}; the first {view.done[0].array('log_likelihood').shape[0]:,} test images, so the values "
+        "are not those of all."
+        if view.done
+        else "",
     )
     return Table(
         "likelihood_by_k", "Log-likelihood against K", records, [Section("", COLUMNS, records, long=True)], notes
@@ -113,6 +119,12 @@ def _counts(file: RunFile) -> list[int]:
 
 def _of(array: str, place: int) -> statistics.Values:
     return lambda file: file.array(array)[:, place]
+
+
+def _sd(place: int, groups: int) -> statistics.Values:
+    """The deviation of one estimate, without the bias that it has for few groups (of normal values)."""
+    bias = sqrt(2 / (groups - 1)) * exp(lgamma(groups / 2) - lgamma((groups - 1) / 2))
+    return lambda file: file.array("sd_of_estimate")[:, place] / bias
 
 
 def _missing(place: int) -> statistics.Values:

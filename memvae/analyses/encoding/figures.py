@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from memvae.analyses.slots.numbers import USED_ABOVE, labels, layer_title, layers
+from memvae.analyses.slots.numbers import labels, layer_title, layers, preferred
 from memvae.report import style
 from memvae.report.canvas import GAP, Canvas, draw_images
 from memvae.report.layout import RunFile
@@ -22,12 +22,12 @@ GRAPH_BLUE = style.COLOURS[0]
 
 def ordered(preferences: np.ndarray) -> np.ndarray:
     """Slots by the class that prefers each most, those of a class by how much, the strongest first; behind them, in
-    the same order, those that are not in use (at most 0.01 for every class).
+    the same order, those that no class prefers (at most twice as much as if it preferred all alike).
 
     preferences: [classes, S] -> places of slots [S]. Equal values leave classes and slots in their order.
     """
     most = preferences.max(axis=0)
-    return np.lexsort((-most, preferences.argmax(axis=0), most <= USED_ABOVE))
+    return np.lexsort((-most, preferences.argmax(axis=0), ~preferred(preferences)))
 
 
 # ---- preferences -----------------------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def preferences(view: View) -> Figure:
     unit = (style.PAGE - left - right - between * (most - 1)) / widest  # inches: width of a slot
     heights = [min(0.12 * len(labels(file)), 3.0) for _, file in made]
     said = f"seed {made[0][1].seed}, one z per test image. Slots: by the class below, which prefers them most, then by "
-    said += f"how much; behind them (–) those not in use, at most {USED_ABOVE} for every class"
+    said += "how much; behind them (–) those that no class prefers more than twice as much as if all were alike"
     note = view.figure_note([file for _, file in made], said)
     canvas = Canvas(style.PAGE, sum(heights) + len(made) * (head + foot), note)
     top = sum(heights) + len(made) * (head + foot)
@@ -59,10 +59,10 @@ def preferences(view: View) -> Figure:
 
 
 def _heat_map(axes: Axes, values: np.ndarray, classes: list[str]) -> None:
-    """values: [classes, S]. Slots of one class stand between two lines, with its name below; those not in use last."""
+    """values: [classes, S]. Slots of one class between two lines, its name below; those that none prefers last."""
     order = ordered(values)
     axes.imshow(values[:, order], cmap="gray_r", aspect="auto")
-    best = np.where(values.max(axis=0) > USED_ABOVE, values.argmax(axis=0), len(classes))[order]
+    best = np.where(preferred(values), values.argmax(axis=0), len(classes))[order]
     names = [style.text(label) for label in [*classes, "–"]]
     starts = np.flatnonzero(np.diff(best, prepend=-1))
     ends = np.append(starts[1:], best.size)

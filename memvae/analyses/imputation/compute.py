@@ -74,7 +74,7 @@ def impute(
             noise = torch.randn(len(x[rows]), model.network.latent, generator=generator).to(x.device)
             completed[rows] = complete(model, mode.precision, x[rows], missing[rows], completed[rows], noise)
             total += ((completed[rows] - x[rows]) ** 2).sum(dtype=torch.float64).item()
-        errors[iteration] = total / missing.sum().item()
+        errors[iteration] = total / max(missing.sum().item(), 1)
         progress.step(f"error {errors[iteration]:.4f}")
     model.use_statistics("collected")
     return completed, errors

@@ -1,4 +1,4 @@
-"""Missing pixels inferred by four chains at the same cost, and the log-likelihood of what they were to infer.
+"""Missing pixels inferred by several chains, and the log-likelihood of what they were to infer.
 
 A model is given by its functions: `encode` from x [N, D] to q(z|x), which knows p(z), `decode` from z [N, Z] to p(x|z).
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memvae.analyses.imputation.classifier import load_classifier
 from memvae.analyses.job import Job
-from memvae.analyses.missing import CHAINS, ESTIMATES, METROPOLIS, PAPER, SAMPLED
+from memvae.analyses.missing import CHAINS, ESTIMATES, EXACT, LONG, PAPER, PSEUDO_GIBBS, SAMPLED, lengths
 from memvae.data import corruption
 from memvae.model.densities import (
     bernoulli_log_density,
@@ -29,7 +29,7 @@ Decode = Callable[[Tensor], Likelihood]
 Key = tuple[int | str, ...]
 
 BATCH = 1000  # at most, images at a time: the batch whose statistics the paper's chain uses (C)
-PROPOSALS = 10  # states of the Metropolis chain whose q(z|x) propose z for the log-likelihood
+PROPOSALS = 10  # states of a chain whose q(z|x) propose z for the log-likelihood
 ROWS = 1000  # decoded at a time for it
 
 
@@ -63,11 +63,13 @@ def compute(job: Job) -> dict[str, np.ndarray]:
         for number, rows in enumerate(torch.arange(count, device=job.device).tensor_split(math.ceil(count / BATCH))):
             x, gone, truth = binary[rows], missing[rows], grey[rows]
             key = (job.seed, "missing values", noise.name, number)
+            states: dict[str, list[Posterior]] = {}
             for name in CHAINS:
                 model.use_statistics("batch" if name == PAPER else "collected")
-                lengths = settings["iterations"], settings["burn_in"]
-                ran = chain(name, model.encode, model.decode, x, gone, start[rows], truth, *lengths, key)
+                steps = lengths(settings, name)
+                ran = chain(name, model.encode, model.decode, x, gone, start[rows], truth, *steps, key)
                 model.use_statistics("collected")
+                states[name] = ran.states
                 for estimate in ESTIMATES:
                     place = f"{noise.name}/{name}/{estimate}"
                     right = judge.model.predict(torch.where(gone, ran.estimates[estimate], truth)) == labels[rows.cpu()]
@@ -76,8 +78,8 @@ def compute(job: Job) -> dict[str, np.ndarray]:
                     found.setdefault(f"{place}/curve", []).append(ran.curves[estimate].T)
                 found.setdefault(f"{noise.name}/{name}/log_score", []).append(ran.log_score)
                 found.setdefault(f"{noise.name}/{name}/accepted", []).append(ran.accepted.double().T)
-            samples = settings["samples"]
-            value = log_likelihood(model.encode, model.decode, x, gone, ran.states, samples, (*key, "log-likelihood"))
+            proposals, samples = [*states[PSEUDO_GIBBS], *states[LONG]], settings["samples"]
+            value = log_likelihood(model.encode, model.decode, x, gone, proposals, samples, (*key, "log-likelihood"))
             found.setdefault(f"{noise.name}/log_likelihood", []).append(value)
         for place, parts in found.items():
             whole = torch.cat(parts).cpu().numpy()
@@ -105,10 +107,10 @@ def chain(
 
     An iteration is one pass through the encoder and one through the decoder: z ~ q(z|x), then the missing pixels become
     the decoder's mean (`paper`, `plug_in`: the authors' code) or a draw from p(x|z) (`pseudo_gibbs`: Rezende et al.
-    2014). `metropolis` (Mattei and Frellsen 2018) keeps the old z unless the new one z' is accepted, with probability
-    min(1, p(x|z') p(z') q(z|x) / (p(x|z) p(z) q(z'|x))), x the completed image; its stationary distribution is
-    p(z, x_missing | x_observed), whatever q is; in the first half of burn-in it accepts every z, for from noise it
-    would hardly move. All chains use the same random numbers.
+    2014). `metropolis` and `metropolis_long` (Mattei and Frellsen 2018) keep the old z unless the new one z' is
+    accepted, with probability min(1, p(x|z') p(z') q(z|x) / (p(x|z) p(z) q(z'|x))), x the completed image; their
+    stationary distribution is p(z, x_missing | x_observed), whatever q is. During burn-in they accept every z, as
+    pseudo-Gibbs, for from noise they would hardly move. All chains use the same random numbers.
     """
     completed = torch.where(missing, start, x)
     pixels = missing.sum(1).clamp(min=1).double()  # [N]
@@ -124,9 +126,9 @@ def chain(
         z = sample_posterior(q, torch.randn(q.mean.shape, generator=generator, dtype=q.mean.dtype).to(x.device))
         likelihood = decode(z)
         accept = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        if name == METROPOLIS and state is not None and iteration >= burn_in // 2:
+        chance = torch.rand(len(x), generator=generator, dtype=torch.float64).to(x.device)
+        if name in EXACT and state is not None and iteration >= burn_in:
             weights = [_log_weight(completed, one, q, at) for at, one in ((z, likelihood), state)]
-            chance = torch.rand(len(x), generator=generator, dtype=torch.float64).to(x.device)
             accept = chance.log() < weights[0] - weights[1]
             z, likelihood = torch.where(accept[:, None], z, state[0]), _chosen(accept, likelihood, state[1])
         state = z, likelihood

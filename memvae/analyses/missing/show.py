@@ -1,13 +1,13 @@
-"""Four chains on the same missing pixels: errors, recovered classes, log-scores; what is left of the paper's claim."""
+"""Chains on the same missing pixels: errors, recovered classes, log-scores; what is left of the paper's claim."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from memvae.analyses.imputation.show import HALF, SEED_SD, noise_title
-from memvae.analyses.missing import CHAINS, COMPARED, ESTIMATES, METROPOLIS, PAPER
+from memvae.analyses.missing import CHAINS, COMPARED, ESTIMATES, EXACT, LONG, PAPER, lengths
 from memvae.report import statistics, style
 from memvae.report.canvas import Canvas
 from memvae.report.claims import NONE, Part, judged
@@ -19,24 +19,25 @@ from memvae.report.view import View, record_of
 from memvae.settings.config import Row
 
 PAGE = Part(
-    "Missing pixels, four chains compared",
-    "Ours: the paper's plug-in chain beside chains that draw the missing pixels, at the same cost, and what each says "
-    "of the paper's claim.",
+    "Missing pixels, chains compared",
+    "Ours: the paper's plug-in chain beside chains that draw the missing pixels, and what each says of the paper's "
+    "claim.",
 )
 QUANTITIES = {"error": "squared error per missing pixel", "recovered": "%"}
 
 
 def measure(view: View) -> Iterator[Measured]:
     """Per noise, chain and estimate: error and recovered classes, and both minus those of the paper's chain, image by
-    image; per chain its log-score; of Metropolis the share of accepted z; the log-likelihood that the model has."""
+    image; per chain its log-score; of Metropolis the accepted z; the log-likelihood that the model has."""
     for row, found in view.made:
-        for setting in ("iterations", "burn_in", "samples"):
+        for setting in ("iterations", "burn_in", "long", "samples"):
             statistics.same_setting(found, setting)
         for noise in found[0].attribute("noises"):
             yield statistics.per_image(
                 row, found, "log_likelihood", "nats", statistics.array(f"{noise}/log_likelihood"), noise
             )
-            yield statistics.plain(row, found, "accepted", "%", _accepted(noise), f"{noise} {METROPOLIS}")
+            for chain in EXACT:
+                yield statistics.plain(row, found, "moves", "z", _moves(noise, chain), f"{noise} {chain}")
             for chain in CHAINS:
                 place = f"{noise}/{chain}/log_score"
                 yield statistics.per_image(row, found, "log_score", "nats", statistics.array(place), f"{noise} {chain}")
@@ -65,12 +66,12 @@ def table(view: View) -> Table:
     columns += [Column("error_cell", "error"), Column("error_minus_cell", "error minus the paper's")]
     columns += [Column("recovered_cell", "recovered, %"), Column("recovered_minus_cell", "points minus the paper's")]
     columns += [Column("log_score", "log-score", 1), Column("log_likelihood", "the model's", 1)]
-    columns += [Column("accepted", "accepted, %", 0)]
+    columns += [Column("moves", "accepted z", 1)]
     sections = []
     for row, _ in view.rows:
         own = [one for one in records if one["row"] == model_key(row) and one["compared"]]
         sections.append(Section(row.title, columns, [_line(one) for one in own], long=True))
-    return Table("missing", "Missing pixels, four chains compared", records, sections, _notes(view))
+    return Table("missing", "Missing pixels, chains compared", records, sections, _notes(view))
 
 
 def _record(view: View, row: Row, found: list[RunFile], noise: str, chain: str, estimate: str) -> dict[str, Any]:
@@ -82,8 +83,8 @@ def _record(view: View, row: Row, found: list[RunFile], noise: str, chain: str, 
     for name, place in (("log_score", f"{noise} {chain}"), ("log_likelihood", noise)):
         one = view.number(row, name, place)
         record |= {name: one.mean if one else None, f"{name}_standard_error": one.error if one else None}
-    accepted = view.number(row, "accepted", f"{noise} {chain}")
-    record["accepted"] = accepted.mean if accepted else None
+    moves = view.number(row, "moves", f"{noise} {chain}")
+    record["moves"] = moves.mean if moves else None
     record["compared"] = (chain, estimate) in COMPARED
     record["images"] = found[0].array("labels").size if found else None
     return record | view.facts(row, found, found[0].setting("samples") if found else None)
@@ -105,19 +106,24 @@ def _notes(view: View) -> list[str]:
     if not view.done:
         return view.notes()
     first = view.done[0]
-    iterations, burn_in = first.setting("iterations"), first.setting("burn_in")
+    settings = {name: first.setting(name) for name in ("iterations", "burn_in", "long")}
+    (iterations, burn_in), (longer, longer_burn_in) = lengths(settings, PAPER), lengths(settings, LONG)
     return view.notes(
         f"Every chain makes {iterations} passes through encoder and decoder on the first "
-        f"{first.array('labels').size:,} test images, binary; batch norm has the collected statistics but in the "
-        "paper's chain.",
+        f"{first.array('labels').size:,} test images, binary, and the longer one {longer:,}; batch norm has the "
+        "collected statistics but in the paper's chain.",
         f"Estimates of a missing pixel: last, the decoder's mean after the last iteration; average, its mean over "
-        f"iterations {burn_in + 1} to {iterations}. The paper takes the last; of the other chains it is in the .csv.",
+        f"iterations {burn_in + 1} to {iterations} (of the longer chain {longer_burn_in + 1} to {longer:,}). The paper "
+        "takes the last; of the other chains it is in the .csv.",
+        "Accepted z: of an image, after burn-in, on average. Until then Metropolis-within-Gibbs is pseudo-Gibbs. With "
+        "few accepted z it is not yet where it converges to, and its numbers are those of its start: the longer chain "
+        "says what more would give.",
         "Error: squared error per missing pixel against the grey values. Recovered: classes that the classifier of "
         "`imputation` reads right. ±: one standard error over images, paired for differences.",
-        f"Log-score, nats per image: log of the average p(missing pixels | z) over the {iterations - burn_in} z after "
-        "burn-in, what the chain says of the missing pixels; a chain that accepts few z has few that differ. The "
-        "model's: log p(missing pixels | observed pixels) by importance sampling, too high rather than too low; "
-        "Metropolis would reach it with enough z.",
+        "Log-score, nats per image: log of the average p(missing pixels | z) over the z after burn-in, what the chain "
+        "says of the missing pixels; a chain that accepts few z has few that differ. The model's: log p(missing pixels "
+        "| observed pixels) by importance sampling, too high rather than too low; a converged Metropolis chain reaches "
+        "it with enough z.",
         f"Data: {view.data()}.",
         *survives(view),
     )
@@ -161,8 +167,8 @@ def survives(view: View) -> list[str]:
 
 # ---- the figure ------------------------------------------------------------------------------------------------------
 def figure(view: View) -> Figure:
-    """A row of panels per model, errors of the chains against iteration, and one of the Metropolis chain's accepted
-    z; a column for the hardest noise of each kind."""
+    """A row of panels per model, errors of the chains against iteration, and one of the longer Metropolis chain's
+    accepted z; a column for the hardest noise of each kind."""
     found_noises = view.made[0][1][0].attribute("noises")
     noises = list({noise.partition("_")[0]: noise for noise in found_noises}.values())
     left, right, between, foot, head, height, gap = 0.5, 0.05, 0.42, 0.36, 0.2, 1.45, 0.28  # inches
@@ -171,9 +177,9 @@ def figure(view: View) -> Figure:
     first = view.made[0][1][0]
     words = f"seed {first.seed}, the first {first.array('labels').size:,} test images"
     said = (
-        "Bars at the end: one standard error over images. Averages are of the iterations after burn-in, so up to "
-        f"iteration {first.setting('burn_in')} all lines are of the last. The Metropolis chain accepts every z in the "
-        f"first half of burn-in.\n{view.figure_note([one[0] for _, one in view.made], words)}"
+        "Bars at the end: one standard error over images. Averages are of the iterations after burn-in; during burn-in "
+        "all lines are of the last iteration, and the Metropolis chains accept every z.\n"
+        f"{view.figure_note([one[0] for _, one in view.made], words)}"
     )
     canvas = Canvas(style.PAGE, foot + rows * (height + head) + (rows - 1) * gap, said)
     for across, noise in enumerate(noises):
@@ -186,7 +192,7 @@ def figure(view: View) -> Figure:
                 error = statistics.standard_error(found[0].array(f"{noise}/{chain}/{estimate}/error"))
                 look: Any = {"color": style.COLOURS[place], "linestyle": "-" if place else ":"}
                 axes.plot(np.arange(1, len(curve) + 1), curve, label=f"{CHAINS[chain]}: {estimate}", **look)
-                at = len(curve) * (1 + 0.04 * place)
+                at = len(curve) * (1 + 0.06 * place)
                 axes.errorbar([at], [curve[-1]], error, marker=style.MARKERS[place], **look)
             axes.set(xscale="log", ylim=(0, None))
             axes.grid(alpha=0.25, linewidth=0.4)
@@ -195,9 +201,10 @@ def figure(view: View) -> Figure:
                 axes.legend(frameon=False, fontsize=5.5)
         axes = canvas.axes(left + across * (width + between), foot, width, height)
         for place, (row, found) in enumerate(view.made):
-            share = 100 * found[0].array(f"{noise}/{METROPOLIS}/accepted")[1:]  # the first z is always accepted
+            share = 100 * found[0].array(f"{noise}/{LONG}/accepted")[1:]  # the first z is always accepted
             axes.plot(np.arange(2, len(share) + 2), share, color=style.COLOURS[-1 - place], label=style.text(row.title))
-        axes.set(xlabel="iteration", ylim=(0, 100), title=style.text(f"Metropolis: {noise_title(noise)}"))
+        axes.set(xlabel="iteration", xscale="log", ylim=(0, 100))
+        axes.set_title(style.text(f"longer Metropolis chain: {noise_title(noise)}"))
         axes.grid(alpha=0.25, linewidth=0.4)
         if not across:
             axes.set_ylabel("accepted z, %")
@@ -210,8 +217,12 @@ def _against(array: str, other: str) -> Values:
     return lambda file: factor * (file.array(array).astype(float) - file.array(other))
 
 
-def _accepted(noise: str):  # type: ignore[no-untyped-def]
-    return lambda file: 100 * float(file.array(f"{noise}/{METROPOLIS}/accepted")[file.setting("burn_in") :].mean())
+def _moves(noise: str, chain: str) -> Callable[[RunFile], float]:
+    def value(file: RunFile) -> float:
+        burn_in = lengths({name: file.setting(name) for name in ("iterations", "burn_in", "long")}, chain)[1]
+        return float(file.array(f"{noise}/{chain}/accepted")[burn_in:].sum())
+
+    return value
 
 
 TABLES = {"missing": table}

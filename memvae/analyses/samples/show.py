@@ -15,9 +15,11 @@ from memvae.report.paper import run_key
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table
 from memvae.report.view import View, record_of
+from memvae.settings.config import Row
 
 KINDS = ("means", "draws")  # of samples: E[x|z], and x ~ p(x|z)
 UNIT = "Euclidean distance, pixels in [0, 1]"
+REPLICATES = 200  # of the bootstrap: the error of an error is then 5 %
 NEAREST = 5  # % of the test images that are nearest to a training image
 HEAD, LABELS, BETWEEN = 0.36, 0.5, 0.1  # inches: above a model's images, left of the right panel, between panels
 TALLEST = 3.0  # inches of a panel
@@ -49,7 +51,7 @@ COLUMNS = (
 def measure(view: View) -> Iterator[Measured]:
     """Distances to the nearest training image: of samples, of test images, how much farther samples are, and of copies.
 
-    Every seed has samples of its own, so their errors are independent.
+    Every seed has samples of its own, so their errors are independent; the images beside them are the same.
     """
     for row, found in view.made:
         for setting in ("samples", "images"):
@@ -69,10 +71,10 @@ def measure(view: View) -> Iterator[Measured]:
                 errors=tuple(statistics.joined(a, b) for a, b in zip(ours.errors, theirs.errors, strict=True)),
                 error=statistics.joined(ours.error, theirs.error),
             )
-            yield statistics.independent(row, found, "close", "%", _close(kind), kind, n)
-            if found[0].has(f"{kind}/copy_distance"):
-                copies = _mean(f"{kind}/copy_distance")
-                yield statistics.independent(row, found, "copy_distance", UNIT, copies, kind)
+            yield _close(row, found, kind)
+            copies = f"{kind}/copy_distance"
+            if found[0].has(copies):
+                yield statistics.per_image(row, found, "copy_distance", UNIT, statistics.array(copies), kind)
 
 
 def table(view: View) -> Table:
@@ -190,22 +192,31 @@ def _mean(array: str) -> Any:
     return lambda file: (float(file.array(array).mean()), statistics.standard_error(file.array(array)))
 
 
-def _close(kind: str) -> Any:
-    """Share of samples nearer than the nearest test images, with the error of both sides.
+def _close(row: Row, found: list[RunFile], kind: str) -> Measured:
+    """Share of samples nearer than the nearest test images, %.
+
+    The errors are those of a bootstrap of samples and test images; these are the same for every seed.
+    """
+    pairs = [(file.array(f"{kind}/distance"), file.array(f"{kind}/test_distance")) for file in found]
+    rng, drawn = np.random.default_rng(0), []
+    for _ in range(REPLICATES):
+        test = rng.integers(0, pairs[0][1].size, pairs[0][1].size)
+        drawn.append([close(ours[rng.integers(0, ours.size, ours.size)], theirs[test]) for ours, theirs in pairs])
+    by_seed = np.array(drawn)  # [replicates, seeds]
+    errors, error = tuple(map(float, by_seed.std(axis=0, ddof=1))), float(by_seed.mean(axis=1).std(ddof=1))
+    values = tuple(close(ours, theirs) for ours, theirs in pairs)
+    return Measured(row, tuple(found), "close", kind, "%", values, errors, error, pairs[0][0].size)
+
+
+def close(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Share of samples that are nearer than the nearest NEAREST % of test images, %. ours, theirs: distances, [N], [M].
 
     Binary images are often equally far: of samples as far as the last of these test images, the same part counts as of
     test images, so that the share of test images themselves is exact.
     """
-
-    def value(file: RunFile) -> tuple[float, float]:
-        ours, theirs = file.array(f"{kind}/distance"), file.array(f"{kind}/test_distance")
-        limit = np.quantile(theirs, NEAREST / 100, method="inverted_cdf")  # one of them
-        part = (NEAREST / 100 - (theirs < limit).mean()) / (theirs == limit).mean()
-        share = 100 * float((ours < limit).mean() + part * (ours == limit).mean())
-        errors = statistics.binomial_error(share, ours.size), statistics.binomial_error(NEAREST, theirs.size)
-        return share, statistics.joined(*errors)
-
-    return value
+    limit = np.quantile(theirs, NEAREST / 100, method="inverted_cdf")  # one of them
+    part = (NEAREST / 100 - (theirs < limit).mean()) / (theirs == limit).mean()
+    return 100 * float((ours < limit).mean() + part * (ours == limit).mean())
 
 
 TABLES = {"sample_distances": table}

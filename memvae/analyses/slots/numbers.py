@@ -34,6 +34,15 @@ def used(file: RunFile, layer: str) -> np.ndarray:
     return (file.array(f"{layer}/preferences") > USED_ABOVE).sum(axis=0)
 
 
+def preferred(preferences: np.ndarray) -> np.ndarray:
+    """Whether some class prefers a slot more than twice as much as if it preferred all alike: bool [S].
+
+    preferences: [classes, S], rows that sum to 1. The authors' limit of 0.01 is above an equal preference of 300 slots
+    and below that of 70, so it cannot compare memories of several sizes, nor say that one does nothing.
+    """
+    return np.asarray(preferences.max(axis=0) > 2 / preferences.shape[1])
+
+
 def labels(file: RunFile) -> list[str]:
     """The classes' names, in their order."""
     return [str(label) for label in file.array("classes")]
