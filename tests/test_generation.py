@@ -11,19 +11,17 @@ from memvae.analyses.detail import compute as detail
 from memvae.analyses.generation.compute import generate
 from memvae.analyses.likelihood import compute as likelihood
 from memvae.analyses.slots import compute as slots
-from memvae.errors import InputError
 from memvae.random import keyed
 from memvae.settings.spec import Network
 
 pytestmark = pytest.mark.usefixtures("double")
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}  # float64 on both sides, in another order of summation
-CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", untrained.WITH_MEMORY)
 def test_generation_disables_first_one_and_then_every_memory(name):
     model = untrained.random_model(name)
-    found = generate(model, 20, 0, CPU)
+    found = generate(model, 20, 0)
     p, own, depth = reference.parameters_of(model), reference.statistics_of(model), len(model.decoder)
     assert found["images"].shape == (3, 20, untrained.PIXELS)
     for row, disabled in zip(found["images"], ((), {depth - 1}, set(range(depth))), strict=True):
@@ -32,22 +30,8 @@ def test_generation_disables_first_one_and_then_every_memory(name):
 
 
 def test_generation_draws_z_from_the_prior():
-    z = generate(untrained.random_model("mem_vae"), 2000, 0, CPU)["z"]
+    z = generate(untrained.random_model("mem_vae"), 2000, 0)["z"]
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3  # the seed is fixed
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda m: generate(m, 2, 0, CPU),
-        lambda m: slots.slots(m, untrained.grey(2), [0, 1], 1, 0),
-        lambda m: detail.spectra(m, untrained.grey(2).numpy(), 2, 0.2, 0, CPU),
-        lambda m: detail.likelihoods(m, untrained.images(2), 2, 2, 2, 0),
-    ],
-)
-def test_a_model_without_memory_is_refused_where_memory_is_shown(function):
-    with pytest.raises(InputError, match="no memory"):
-        function(untrained.random_model("vae"))
 
 
 # ---- detail ----------------------------------------------------------------------------------------------------------
@@ -106,7 +90,7 @@ class Painted:
 def test_coherence_is_1_for_the_same_images_and_0_for_independent_noise():
     draw = np.random.default_rng(0)
     noise, other = draw.normal(size=(2, 4000, 8, 8))
-    found = detail.spectra(Painted(noise, noise, other), noise[:3].reshape(3, -1), 4000, 0.2, 0, CPU)
+    found = detail.spectra(Painted(noise, noise, other), noise[:3].reshape(3, -1), 4000, 0.2, 0)
     np.testing.assert_allclose(found["coherence/first"], 1, rtol=1e-12)
     np.testing.assert_allclose(found["coherence/both"], 0, atol=0.04)  # at least 4 coefficients in 4,000 images
     for band in ("low", "high"):
@@ -117,7 +101,7 @@ def test_coherence_is_1_for_the_same_images_and_0_for_independent_noise():
 def test_low_and_high_energies_are_parted_at_the_cutoff():
     """A coarse wave in all images, a fine one in those of the full memory alone."""
     coarse, fine = np.tile(wave(8, 8, 1), (3, 1, 1)), wave(8, 8, 3, 0.1) - 0.5
-    found = detail.spectra(Painted(coarse + fine, coarse, coarse), coarse.reshape(3, -1), 3, 0.2, 0, CPU)
+    found = detail.spectra(Painted(coarse + fine, coarse, coarse), coarse.reshape(3, -1), 3, 0.2, 0)
     np.testing.assert_allclose(found["high/full"], 0.1**2 / 2)
     np.testing.assert_allclose(found["high/first"], 0, atol=1e-12)
     np.testing.assert_allclose([found["low/full"], found["low/both"], found["low/data"]], 0.3**2 / 2)
@@ -128,7 +112,7 @@ def test_low_and_high_energies_are_parted_at_the_cutoff():
 def test_spectra_are_those_of_the_references_means(name):
     model = untrained.random_model(name)
     p, own, depth = reference.parameters_of(model), reference.statistics_of(model), len(model.decoder)
-    found = detail.spectra(model, untrained.grey(5).numpy(), 30, 0.3, 0, CPU)
+    found = detail.spectra(model, untrained.grey(5).numpy(), 30, 0.3, 0)
     z = torch.randn(30, untrained.LATENT, generator=keyed(0, "detail")).numpy()
     for condition, disabled in {"full": (), "first": {depth - 1}, "both": set(range(depth))}.items():
         variance = reference.decode(p, z, own, disabled)["output"]["mean"].var(1)

@@ -28,16 +28,6 @@ class Work:
     seconds: float = 0.0
 
 
-def no_work(network: "Network", settings: Mapping[str, Any], train_images: int, test_images: int) -> Work:
-    """Of an analysis that takes seconds."""
-    return Work()
-
-
-def takes_all(settings: Mapping[str, Any], networks: Sequence["Network"]) -> str:
-    """Of an analysis that works with all models and settings."""
-    return ""
-
-
 @dataclass(frozen=True)
 class Analysis:
     """The declaration of an analysis."""
@@ -57,9 +47,9 @@ class Analysis:
     beside: tuple[str, ...] = ()  # tables that the page of results only links to
     records: tuple[str, ...] = ()  # further .csv files beside the page, RECORDS of `show.py`
     paper: tuple[str, ...] = ()  # tables of config/paper.yaml that its numbers are compared with
-    work: Callable[["Network", Mapping[str, Any], int, int], Work] = no_work
+    work: Callable[["Network", Mapping[str, Any], int, int], Work] | None = None  # without it it takes seconds
     # of settings and networks that its tables and figures cannot be made of: the key, what is found, what is expected
-    refused: Callable[[Mapping[str, Any], Sequence["Network"]], str] = takes_all
+    refused: Callable[[Mapping[str, Any], Sequence["Network"]], str] | None = None
 
     def titles(self, kind: str, extended: bool = False) -> Mapping[str, str]:
         """Name and title of each `table` or `figure`; `extended`: of those with the main text's models."""

@@ -41,7 +41,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Stored:
-    """What was read: arrays by their path in the file, attributes decoded."""
+    """What was read: arrays by their path in the file, attributes decoded. A missing one is refused by its name."""
 
     path: Path
     arrays: dict[str, np.ndarray]
@@ -55,6 +55,61 @@ class Stored:
         """The same without the arrays below `name/`."""
         arrays = {key: value for key, value in self.arrays.items() if not key.startswith(name + "/")}
         return replace(self, arrays=arrays)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Of the run that it came from."""
+        return self.attribute("spec")
+
+    @property
+    def run(self) -> str:
+        return self.spec["run"]
+
+    @property
+    def seed(self) -> int:
+        return self.spec["seed"]
+
+    @property
+    def epochs(self) -> int:
+        return int(self.attribute("epoch"))
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Rows and columns of an image, in pixels."""
+        rows, columns = self.spec["network"]["image"]
+        return rows, columns
+
+    @property
+    def images(self) -> int | None:
+        """Number of test images of an analysis whose arrays do not show it; None where the file does not say."""
+        return self.attributes.get("images")
+
+    @property
+    def has_memory(self) -> bool:
+        return any(self.spec["network"]["slots"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.attribute("settings")
+
+    def attribute(self, name: str) -> Any:
+        return self._found(self.attributes, name, "attribute")
+
+    def setting(self, name: str) -> Any:
+        return self._found(self.settings, name, "entry in `settings`")
+
+    def array(self, name: str) -> np.ndarray:
+        return self._found(self.arrays, name, "array")
+
+    def has(self, array: str) -> bool:
+        return array in self.arrays
+
+    def _found(self, mapping: Mapping[str, Any], name: str, what: str) -> Any:
+        if name not in mapping:
+            raise InputError(
+                f"{self.path}: has no {what} {name!r}; it was made by another version: delete it and make it again"
+            )
+        return mapping[name]
 
 
 def write(path: Path | str, kind: str, arrays: Arrays, attributes: Mapping[str, Any], compress: bool = True) -> None:

@@ -99,6 +99,8 @@ def work_seconds(config: Config, kind: str, name: str) -> float:
     train, test = IMAGES.get(spec.dataset, UNKNOWN_IMAGES)
     if analysis is None:
         return START + _compiled(training_seconds(spec, train))
+    if analysis.declared.work is None:
+        return START
     work = analysis.declared.work(spec.network, targets.settings(config, kind, spec.dataset), train, test)
     passes = decoding_seconds(spec.network, work.decoder_rows) + passing_seconds(spec.network, work.network_rows)
     return START + _compiled(passes) + work.seconds

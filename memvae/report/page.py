@@ -11,9 +11,10 @@ from typing import Any
 
 from memvae.errors import InputError
 from memvae.files import store
+from memvae.files.store import Stored
 from memvae.report import claims, html, provenance, render
 from memvae.report.claims import Claim, Part
-from memvae.report.layout import Files, RunFile
+from memvae.report.layout import Files
 from memvae.report.paper import read_paper
 from memvae.report.table import Column, Section, Table, as_csv, markdown, number, plain
 from memvae.report.view import View
@@ -41,7 +42,7 @@ def write(spec: Mapping[str, Any], inputs: Sequence[Path], paper: Path, output: 
     parts = [_Shown(part, render.view(part, printed)) for part in spec["parts"]]
     models = [path for path in inputs if path.suffix == ".h5" and path.parent.name == "models"]
     stored = Files(models, "model")
-    runs = [file for part in parts for row in part.view.layout.rows for file in stored.of(row, "model")]
+    runs = [file for part in parts for row in part.view.all_rows for file in stored.of(row, "model")]
     runs = list({file.run: file for file in runs}.values())
     origin = provenance.table(runs, [one for part in parts for one in part.view.files.stored])
     numbers = [
@@ -93,7 +94,7 @@ class _Shown:
 def _page(
     spec: Mapping[str, Any],
     parts: Sequence[_Shown],
-    runs: Sequence[RunFile],
+    runs: Sequence[Stored],
     texts: Mapping[str, str],
     pictures: Container[str],
     origin: Table,
@@ -142,8 +143,8 @@ def _page(
     return "\n\n".join(line for line in lines if line) + "\n"
 
 
-def _what_was_run(spec: Mapping[str, Any], parts: Sequence[_Shown], runs: Sequence[RunFile]) -> str:
-    rows = {run: row for part in parts for row in part.view.layout.rows for run in row.runs}
+def _what_was_run(spec: Mapping[str, Any], parts: Sequence[_Shown], runs: Sequence[Stored]) -> str:
+    rows = {run: row for part in parts for row in part.view.all_rows for run in row.runs}
     lengths = dict.fromkeys(
         f"{rows[file.run].title} on {rows[file.run].dataset} {file.epochs:,} of "
         f"{file.spec['training']['full_epochs']:,} epochs"

@@ -8,8 +8,7 @@ from typing import Any
 import yaml
 
 from memvae.errors import InputError
-from memvae.files.store import read_bytes
-from memvae.report.layout import RunFile
+from memvae.files.store import Stored, read_bytes
 from memvae.report.table import NOT_RUN
 from memvae.settings.config import Row
 from memvae.settings.rules import Fields, ListOf, MapOf, Nothing, OneOf, Real, Rule, Text, Whole
@@ -115,7 +114,7 @@ def verdict(entry: Entry, ours: float | None, departs: str) -> tuple[str, str]:
     return ("near" if distance <= 2 * entry.tolerance else "off"), note
 
 
-def departure(printed: Paper, table: str, row: Row, files: list[RunFile], images: int | None) -> str:
+def departure(printed: Paper, table: str, row: Row, files: list[Stored], images: int | None) -> str:
     """The first thing in which a row's files are not as the authors' protocol says, as in `epochs 3, not 3,000`.
 
     Empty where nothing departs, and without files: the number depends on no training (Table 3). table: of the entry;

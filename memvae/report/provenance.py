@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from memvae.files.store import Stored, read_record
-from memvae.report.layout import RunFile
 from memvae.report.table import Column, Section, Table
 
 TRAININGS = (
@@ -22,9 +21,9 @@ TIMES = (
 )
 
 
-def table(models: Sequence[RunFile], analyses: Sequence[Stored]) -> Table:
+def table(models: Sequence[Stored], analyses: Sequence[Stored]) -> Table:
     """Every training with its seed, length, mode, code, checksums and time; what each kind of job took altogether."""
-    stored = list({one.path: one for one in (*analyses, *(file.stored for file in models))}.values())
+    stored = list({one.path: one for one in (*analyses, *models)}.values())
     run_records = {one.path: read_record(one.path) for one in stored}
     trainings = [_training(file, run_records[file.path]) for file in models]
     minutes: dict[str, list[float]] = {}
@@ -55,7 +54,7 @@ def table(models: Sequence[RunFile], analyses: Sequence[Stored]) -> Table:
     return Table("provenance", "Provenance", trainings, sections, [note for note in notes if note])
 
 
-def _training(file: RunFile, record: dict[str, Any]) -> dict[str, Any]:
+def _training(file: Stored, record: dict[str, Any]) -> dict[str, Any]:
     return {
         "run": file.run,
         "seed": file.seed,

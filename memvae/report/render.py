@@ -6,7 +6,7 @@ from typing import Any
 
 from memvae.files.store import write_text
 from memvae.report import scorecard, statistics, style, table
-from memvae.report.layout import Files, Layout
+from memvae.report.layout import Files
 from memvae.report.paper import Paper, read_paper
 from memvae.report.view import View
 from memvae.settings import registry, targets
@@ -42,11 +42,10 @@ def view(part: Mapping[str, Any], printed: Paper) -> View:
     """What the analysis of a part is shown from."""
     analysis = registry.find(part["analysis"], part["module"])
     kind = "model" if analysis.declared.of == "models" else f"analysis/{analysis.name}"
-    layout = Layout.from_dict(part["layout"])
     reads = analysis.declared.reads
     files = Files(map(Path, part["inputs"]), "analysis" if reads else kind)
     kind = f"analysis/{reads[0]}" if reads else kind
-    return View(kind, layout, files, printed, analysis.part("show").measure, part.get("about", {}))
+    return View(kind, part["layout"], files, printed, analysis.part("show").measure, part.get("about", {}))
 
 
 def measurements(views: Iterable[View]) -> list[dict[str, object]]:

@@ -70,7 +70,7 @@ def _record(printed: Paper, entry: Entry, ours: Measured | None, view: View) -> 
         "note": note,
         "source": entry.source,
         "images": ours.n if ours else None,
-        **(view.facts(ours.row, files, settings.get("samples")) if ours else {"scale": view.layout.scale}),
+        **(view.facts(ours.row, files, settings.get("samples")) if ours else {"scale": view.scale}),
         "epochs": files[0].epochs if files else None,
     }
 

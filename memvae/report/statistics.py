@@ -10,7 +10,7 @@ from math import hypot, sqrt
 import numpy as np
 
 from memvae.errors import InputError
-from memvae.report.layout import RunFile
+from memvae.files.store import Stored
 from memvae.settings.config import Row
 
 ENOUGH = 5  # seeds whose spread is taken as it is; fewer can agree by luck
@@ -21,7 +21,7 @@ class Measured:
     """One quantity of one row of a table, in every seed."""
 
     row: Row
-    files: tuple[RunFile, ...]  # empty: not measured on a training
+    files: tuple[Stored, ...]  # empty: not measured on a training
     quantity: str
     condition: str
     unit: str
@@ -44,7 +44,7 @@ class Measured:
         return len(self.values)
 
 
-Values = Callable[[RunFile], np.ndarray]  # [N]: one number per image or draw of a file
+Values = Callable[[Stored], np.ndarray]  # [N]: one number per image or draw of a file
 Paper = tuple[str, str, str] | None
 
 
@@ -55,7 +55,7 @@ def array(name: str, minus: str = "") -> Values:
 
 def per_image(
     row: Row,
-    files: Sequence[RunFile],
+    files: Sequence[Stored],
     quantity: str,
     unit: str,
     values: Values,
@@ -71,7 +71,7 @@ def per_image(
 
 
 def share(
-    row: Row, files: Sequence[RunFile], quantity: str, values: Values, condition: str = "", paper: Paper = None
+    row: Row, files: Sequence[Stored], quantity: str, values: Values, condition: str = "", paper: Paper = None
 ) -> Measured:
     """The share of images for which `values` (bool [N]) is true, %, with its binomial standard error."""
     stacked = stack(files, values)
@@ -84,10 +84,10 @@ def share(
 
 def plain(
     row: Row,
-    files: Sequence[RunFile],
+    files: Sequence[Stored],
     quantity: str,
     unit: str,
-    value: Callable[[RunFile], float],
+    value: Callable[[Stored], float],
     condition: str = "",
     n: int | None = None,
     paper: Paper = None,
@@ -98,7 +98,7 @@ def plain(
 
 def of_values(
     row: Row,
-    files: Sequence[RunFile],
+    files: Sequence[Stored],
     quantity: str,
     unit: str,
     values: Sequence[float],
@@ -112,10 +112,10 @@ def of_values(
 
 def independent(
     row: Row,
-    files: Sequence[RunFile],
+    files: Sequence[Stored],
     quantity: str,
     unit: str,
-    value: Callable[[RunFile], tuple[float, float | None]],
+    value: Callable[[Stored], tuple[float, float | None]],
     condition: str = "",
     n: int | None = None,
 ) -> Measured:
@@ -155,7 +155,7 @@ def difference(one: Measured, other: Measured, values: Values, factor: float = 1
     )
 
 
-def stack(files: Sequence[RunFile], values: Values) -> np.ndarray:
+def stack(files: Sequence[Stored], values: Values) -> np.ndarray:
     """`values` of every seed: [seeds, N]. Raises InputError when seeds differ in their images, or have none."""
     arrays = [np.asarray(values(file)) for file in files]
     for file, array in zip(files, arrays, strict=True):
@@ -167,14 +167,14 @@ def stack(files: Sequence[RunFile], values: Values) -> np.ndarray:
     return np.stack(arrays)
 
 
-def same_data(files: Sequence[RunFile]) -> None:
+def same_data(files: Sequence[Stored]) -> None:
     """Raises InputError when files were computed on different data."""
     for file in files:
         if file.attribute("data_sha256") != files[0].attribute("data_sha256"):
             raise InputError(f"{file.path}: computed on other data than {files[0].path}; delete one and make it again")
 
 
-def same_setting(files: Sequence[RunFile], setting: str) -> int:
+def same_setting(files: Sequence[Stored], setting: str) -> int:
     """A setting that all files must share. Raises InputError when they do not."""
     value = files[0].setting(setting)
     for file in files:

@@ -5,7 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from memvae.errors import InputError
-from memvae.report.layout import Files, Layout, RunFile
+from memvae.files.store import Stored
+from memvae.report.layout import Files
 from memvae.report.paper import Entry, Paper, model_key, run_key
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Record
@@ -13,43 +14,58 @@ from memvae.settings.config import Row
 
 PAPER_DATASETS = {"mnist": "MNIST", "ocr_letters": "OCR-letters", "frey_faces": "Frey faces"}
 
-Pairs = list[tuple[Row, list[RunFile]]]
+Pairs = list[tuple[Row, list[Stored]]]
 
 
 class View:
     """The rows of one analysis at one scale.
 
-    kind: of its files, as `analysis/slots`; measure: the analysis' own, from the view to its numbers; about: what else
-    the configuration says of the rows.
+    kind: of its files, as `analysis/slots`; layout: of a plan: scale, what to print below, rows; measure: the
+    analysis' own, from the view to its numbers; about: what else the configuration says of the rows.
     """
 
     def __init__(
         self,
         kind: str,
-        layout: Layout,
+        layout: Mapping[str, Any],
         files: Files,
         printed: Paper,
         measure: Callable[["View"], Iterable[Measured]],
         about: Mapping[str, Any] | None = None,
     ):
-        self.kind, self.layout, self.files, self.printed, self._measure = kind, layout, files, printed, measure
-        self.about = about or {}
+        self.kind, self.files, self.printed, self._measure, self.about = kind, files, printed, measure, about or {}
+        self.scale, self.note = layout["scale"], layout["note"]  # the note is empty at the paper's scale
+        self.all_rows = tuple(Row(**{**row, "runs": tuple(row["runs"])}) for row in layout["rows"])
 
     @cached_property
     def rows(self) -> Pairs:
-        """The rows to show with their files: those that have files, and those that were not run at this scale."""
-        return self.files.rows(self.layout, self.kind)
+        """The rows to show with their files: those that have files, and those that were not run at this scale.
+
+        Raises InputError when nothing is left to show, and when a file belongs to no row (it would be left out
+        silently).
+        """
+        if self.kind in self.files.of_all:
+            return [(row, []) for row in self.all_rows]
+        known = {run for row in self.all_rows for run in row.runs}
+        for (_, run), file in self.files.by_run.items():
+            if run not in known:
+                raise InputError(f"{file.path}: its run {run} is in no row; expected one of {', '.join(sorted(known))}")
+        rows = [(row, self.files.of(row, self.kind)) for row in self.all_rows]
+        shown = [(row, files) for row, files in rows if files or not row.runs]
+        if not shown:
+            raise InputError(f"rows: no {self.kind} file among the inputs; expected at least one")
+        return shown
 
     @cached_property
     def made(self) -> Pairs:
         """The rows that have files. Raises InputError when there is none."""
         made = [(row, found) for row, found in self.rows if found]
         if not made:
-            raise InputError(f"{self.kind}: no row has a file at scale {self.layout.scale}; nothing to draw")
+            raise InputError(f"{self.kind}: no row has a file at scale {self.scale}; nothing to draw")
         return made
 
     @cached_property
-    def done(self) -> list[RunFile]:
+    def done(self) -> list[Stored]:
         """All files, in the order of the rows."""
         return [file for _, found in self.rows for file in found]
 
@@ -77,7 +93,7 @@ class View:
         made = (row for row, found in self.rows if found)
         return next((row for row in made if (row.paper_dataset, row.model, row.k) == wanted), None)
 
-    def of(self, row: Row | None) -> list[RunFile]:
+    def of(self, row: Row | None) -> list[Stored]:
         """The files of a row, one per seed."""
         return next((found for other, found in self.rows if other == row), [])
 
@@ -109,20 +125,20 @@ class View:
         """The authors' number; None where they have none, or another data set stands for the paper's."""
         return None if self.replaced(row) else self.printed.value(table, name, column)
 
-    def facts(self, row: Row, found: list[RunFile], samples: int | None = None) -> dict[str, Any]:
+    def facts(self, row: Row, found: list[Stored], samples: int | None = None) -> dict[str, Any]:
         """The cells of every .csv that say what its numbers come from. samples: K, or draws of z."""
         return {
-            "scale": self.layout.scale,
+            "scale": self.scale,
             "data": row.dataset,
             "epochs": found[0].epochs if found else None,
             "samples": samples,
             "runs": " ".join(file.run for file in found),
         }
 
-    def data(self, files: Iterable[RunFile] | None = None) -> str:
+    def data(self, files: Iterable[Stored] | None = None) -> str:
         """Data sets and epochs, as in `MNIST (40 epochs), OCR-letters (200 epochs)`."""
         chosen = self.done if files is None else files
-        titles = {run: row.dataset for row in self.layout.rows for run in row.runs}
+        titles = {run: row.dataset for row in self.all_rows for run in row.runs}
         return ", ".join(dict.fromkeys(f"{titles[file.run]} ({file.epochs:,} epochs)" for file in chosen))
 
     def notes(self, *sentences: str) -> list[str]:
@@ -133,16 +149,16 @@ class View:
             f"The paper's numbers are for {paper}, and do not stand beside ours for {ours}."
             for paper, ours in replaced.items()
         ]
-        return [one for one in (f"{self.layout.note}." if self.layout.note else "", *sentences, *theirs) if one]
+        return [one for one in (f"{self.note}." if self.note else "", *sentences, *theirs) if one]
 
-    def figure_note(self, files: list[RunFile], words: str) -> str:
+    def figure_note(self, files: list[Stored], words: str) -> str:
         """What a figure says of itself: the scale's note, where there is one; data, epochs, and some more words."""
-        return f"{self.layout.note + '. ' if self.layout.note else ''}Data: {self.data(files)}; {words}."
+        return f"{self.note + '. ' if self.note else ''}Data: {self.data(files)}; {words}."
 
     @property
     def stands_in(self) -> bool:
         """Whether another data set stands for MNIST: then nothing can be said of the paper's claims."""
-        return any(self.replaced(row) for row in self.layout.rows if row.paper_dataset == "mnist")
+        return any(self.replaced(row) for row in self.all_rows if row.paper_dataset == "mnist")
 
     @staticmethod
     def replaced(row: Row) -> bool:

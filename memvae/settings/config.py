@@ -296,7 +296,8 @@ class Config:
                 raise InputError(
                     f"analyses.{name}.models: found {without[0]!r}, which has no memory, expected models with slots"
                 )
-            if rows and (found := analysis.declared.refused(self.settings(name), list(networks.values()))):
+            refused = analysis.declared.refused
+            if rows and refused and (found := refused(self.settings(name), list(networks.values()))):
                 raise InputError(f"analyses.{name}.{found}")
         for kind, table in (("models", self.models), ("datasets", self.datasets)):
             titles: dict[str, str] = {}

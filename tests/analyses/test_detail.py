@@ -39,9 +39,9 @@ def view(folder: Path, analysis: str = "detail", seeds: int = 1, title: str = "M
 def change(found: View, names: tuple[str, ...], to: Any) -> None:
     """Replaces the arrays whose names begin so in every file, by `to` of what was there."""
     for file in found.done:
-        for name in file.stored.arrays:
+        for name in file.arrays:
             if name.startswith(names):
-                file.stored.arrays[name] = to(file.array(name))
+                file.arrays[name] = to(file.array(name))
 
 
 def written(found: View, folder: Path) -> str:

@@ -255,7 +255,7 @@ def _record(view: View, place: int, found: Gains) -> dict[str, Any]:
             facts |= {"low": one.low, "high": one.high, "p": one.p, "p_holm": one.p_holm}
             facts["p_shown"] = number(one.p_holm, 3) if one.p_holm >= 0.001 else "below 0.001"
             cells |= {f"{kind}_{name}": value for name, value in facts.items()}
-    if "epoch_kept" in files[0].stored.attributes:
+    if "epoch_kept" in files[0].attributes:
         cells["epoch_kept"] = ", ".join(str(file.attribute("epoch_kept")) for file in files)
     cells |= {name: one.mean if one else None for name, one in numbers.items()}
     cells["more_than_equal"] = gap.mean - theirs.mean if gap and theirs else None

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from memvae.files.store import Stored
 from memvae.report import statistics, style
 from memvae.report.canvas import panels
 from memvae.report.claims import Part
-from memvae.report.layout import RunFile
 from memvae.report.paper import run_key
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table
@@ -113,7 +113,7 @@ def figure(view: View) -> Figure:
     return canvas.figure
 
 
-def _counts(file: RunFile) -> list[int]:
+def _counts(file: Stored) -> list[int]:
     return [int(k) for k in file.array("k")]
 
 

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from memvae.errors import InputError
+from memvae.files.store import Stored
 from memvae.report import statistics, style
 from memvae.report.canvas import panels
 from memvae.report.claims import Part
-from memvae.report.layout import RunFile
 from memvae.report.statistics import Measured
 from memvae.report.table import Column, Section
 from memvae.report.view import Pairs, View
@@ -163,13 +163,13 @@ def _best(rows: Pairs) -> Pairs:
         by_data.setdefault(row.dataset, []).append((row, found))
     each = max(1, len(style.COLOURS) // len(by_data))
 
-    def last(pair: tuple[Row, list[RunFile]]) -> float:
+    def last(pair: tuple[Row, list[Stored]]) -> float:
         return -float(np.mean([_last("test_bound")(file) for file in pair[1]]))
 
     return [pair for pairs in by_data.values() for pair in sorted(pairs, key=last)[:each]]
 
 
-def _curve(seeds: list[RunFile], label: str, look: Mapping[str, Any]) -> Curve:
+def _curve(seeds: list[Stored], label: str, look: Mapping[str, Any]) -> Curve:
     """The mean over some seeds' files. Raises InputError when their curves differ in their epochs."""
     epochs = _points_of(seeds[0], "test_epoch")
     for file in seeds:
@@ -204,11 +204,11 @@ def _legend(curves: Sequence[Curve]) -> list[Line2D]:
     return [*entries.values(), *kinds, *others]
 
 
-def _last(array: str) -> Callable[[RunFile], float]:
+def _last(array: str) -> Callable[[Stored], float]:
     return lambda file: float(_points_of(file, array)[-1])
 
 
-def _points_of(file: RunFile, array: str) -> np.ndarray:
+def _points_of(file: Stored, array: str) -> np.ndarray:
     """[P]. Raises InputError when the curve has no point."""
     values = file.array(f"curves/{array}")
     if not values.size:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from memvae.analyses.detail import CONDITIONS
 from memvae.analyses.generation.compute import conditions
 from memvae.analyses.job import Job
 from memvae.analyses.likelihood.compute import bound_parts, log_likelihood
@@ -14,14 +15,12 @@ from memvae.model import device as computing
 from memvae.model.network import MemVAE
 from memvae.random import keyed
 
-CONDITIONS = 3  # with the memory, without one, without any
-
 
 def compute(job: Job) -> dict[str, np.ndarray]:
     """Spectra of images and likelihoods of test images, with the memory and disabled; arrays as in docs/files.md."""
     settings = job.settings
     draws, cutoff, samples = settings["draws"], settings["cutoff"], settings["samples"]
-    arrays = spectra(job.model, job.data.pixels("test"), draws, cutoff, job.seed, job.device)
+    arrays = spectra(job.model, job.data.pixels("test"), draws, cutoff, job.seed)
     x = job.tensor(job.data.test_binary)
     images = min(settings["images"] or len(x), len(x))
     mode = job.mode(decoder_rows=CONDITIONS * images * samples)
@@ -29,19 +28,15 @@ def compute(job: Job) -> dict[str, np.ndarray]:
 
 
 @torch.no_grad()
-def spectra(
-    model: MemVAE, test: np.ndarray, draws: int, cutoff: float, seed: int, device: torch.device
-) -> dict[str, np.ndarray]:
+def spectra(model: MemVAE, test: np.ndarray, draws: int, cutoff: float, seed: int) -> dict[str, np.ndarray]:
     """The arrays of `analysis/detail` (docs/files.md) that compare images, each with and without the memory.
 
     test: [N, D], real-valued test images; draws: of z from the prior, the same for every condition, whose decoder means
-    are the images; cutoff: cycles per pixel, between low and high. Raises InputError for a model without memory.
+    are the images; cutoff: cycles per pixel, between low and high.
     """
     network = model.network
     z = model.sample_prior(draws, keyed(seed, "detail"))
-    means = {
-        name: model.decode(z, disabled).mean.cpu().numpy() for name, disabled in conditions(network, "detail").items()
-    }
+    means = {name: model.decode(z, disabled).mean.cpu().numpy() for name, disabled in conditions(network).items()}
     transformed = {name: transform(x.reshape(-1, *network.image)) for name, x in {"data": test, **means}.items()}
     frequency, bands = radial_bands(network.image)
     high = radius(network.image) > cutoff
@@ -77,10 +72,9 @@ def likelihoods(
 
     x: [N, D], the test images as the likelihood sees them; draws: of z ~ q(z|x), for the bound. All draws are those of
     the analysis `likelihood`, the same for every condition. mode: of the passes for L_K.
-    Raises InputError for a model without memory.
     """
     arrays: dict[str, np.ndarray] = {}
-    for name, disabled in conditions(model.network, "detail").items():
+    for name, disabled in conditions(model.network).items():
         key = (seed, "log-likelihood of test images")
         (arrays[f"log_likelihood/{name}"],) = log_likelihood(model, x[:images], [samples], key, mode, disabled)
         parts = bound_parts(model, x, draws, (seed, "bound of test images"), disabled)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from memvae.analyses.generation.show import condition_titles
+from memvae.files.store import Stored
 from memvae.report import statistics
 from memvae.report.claims import FAILS, HOLDS, PARTLY, Claim, Part
-from memvae.report.layout import RunFile
 from memvae.report.paper import model_key
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table, number
@@ -71,7 +71,7 @@ def measure(view: View) -> Iterator[Measured]:
                     yield statistics.per_image(row, found, change, "nats", values, condition)
 
 
-def _images(row: Row, seeds: list[RunFile], condition: str) -> Iterator[Measured]:
+def _images(row: Row, seeds: list[Stored], condition: str) -> Iterator[Measured]:
     """What is measured on images; every seed has draws of its own, so their errors are independent.
 
     A ratio to no energy does not exist and is left out: that of images without any variance.
@@ -80,7 +80,7 @@ def _images(row: Row, seeds: list[RunFile], condition: str) -> Iterator[Measured
     n = seeds[0].array(high).size
 
     def pooled(quantity: str, unit: str, statistic: Callable[..., Any], *arrays: str) -> Iterator[Measured]:
-        def value(file: RunFile) -> tuple[float, float | None]:
+        def value(file: Stored) -> tuple[float, float | None]:
             return jackknife(statistic, *(file.array(name) for name in arrays))
 
         found = statistics.independent(row, seeds, quantity, unit, value, condition, n)
@@ -122,7 +122,7 @@ def detail(view: View) -> Table:
     return Table("detail", "Local detail with and without the memory", cells, sections, _notes(view))
 
 
-def _record(view: View, row: Row, found: list[RunFile], condition: str, title: str) -> dict[str, Any]:
+def _record(view: View, row: Row, found: list[Stored], condition: str, title: str) -> dict[str, Any]:
     """All numbers of a condition."""
     record: dict[str, Any] = {**record_of(row, model_key, kind="all", condition=condition)}
     record |= {"title": title, "seeds": 1 if condition == DATA else len(found)}
@@ -138,7 +138,7 @@ def _record(view: View, row: Row, found: list[RunFile], condition: str, title: s
     return record | view.facts(row, found, found[0].setting("samples"))
 
 
-def _bands(found: list[RunFile], titles: Mapping[str, str]) -> tuple[list[Column], list[dict[str, Any]]]:
+def _bands(found: list[Stored], titles: Mapping[str, str]) -> tuple[list[Column], list[dict[str, Any]]]:
     """The columns of a row's spectra, and one record per band of frequencies, means over seeds."""
     disabled = [name for name in titles if name not in (DATA, FULL)]
     arrays = ["frequency", *(f"spectrum/{name}" for name in titles), *(f"coherence/{name}" for name in disabled)]

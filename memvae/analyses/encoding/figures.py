@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from memvae.analyses.slots.numbers import labels, layer_title, layers, preferred
+from memvae.files.store import Stored
 from memvae.report import style
 from memvae.report.canvas import GAP, Canvas, draw_images
-from memvae.report.layout import RunFile
 from memvae.report.view import View
 
 ACROSS = 5  # panels beside each other in the graph of classes
@@ -183,7 +183,7 @@ def _sorted_slots(view: View) -> Iterator[tuple[str, np.ndarray, list[str]]]:
             yield f"{style.text(row.title)}, {layer_title(layer)}", file.array(f"{layer}/images")[order], words
 
 
-def _slots(file: RunFile, layer: str) -> int:
+def _slots(file: Stored, layer: str) -> int:
     return file.array(f"{layer}/preferences").shape[1]
 
 

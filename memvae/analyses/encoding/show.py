@@ -9,9 +9,9 @@ import numpy as np
 from memvae.analyses.encoding import READ_OUTS
 from memvae.analyses.encoding.figures import FIGURES  # noqa: F401 (found here)
 from memvae.analyses.slots.numbers import authors_row, labels, layer_title, layers, pairs
+from memvae.files.store import Stored
 from memvae.report import statistics
 from memvae.report.claims import Part
-from memvae.report.layout import RunFile
 from memvae.report.paper import model_key
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table
@@ -177,7 +177,7 @@ def _notes(view: View) -> list[str]:
 
 
 # ---- classes ---------------------------------------------------------------------------------------------------------
-def _compared(view: View, row: Row, found: list[RunFile]) -> list[tuple[str, str]]:
+def _compared(view: View, row: Row, found: list[Stored]) -> list[tuple[str, str]]:
     """The sides whose orders of the pairs of classes are compared. With fewer than four classes, or where a class
     prefers all slots alike and so has no correlation, there is no order to compare."""
     if len(labels(found[0])) < 4:
@@ -189,14 +189,14 @@ def _compared(view: View, row: Row, found: list[RunFile]) -> list[tuple[str, str
     return [pair for pair in combinations(complete, 2) if pair in wanted]
 
 
-def _with_authors(view: View, row: Row, file: RunFile) -> bool:
+def _with_authors(view: View, row: Row, file: Stored) -> bool:
     """Whether the authors' correlations, of the layer next to the data, can stand beside those of a row."""
     listed = {entry.column for entry in view.printed.of("table4") if entry.row == "correlation"}
     known = bool(listed & set(pairs(labels(file))))
     return known and authors_row(row) and not view.replaced(row) and "layer0" in layers(file)
 
 
-def _side(view: View, file: RunFile, side: str) -> np.ndarray:
+def _side(view: View, file: Stored, side: str) -> np.ndarray:
     """How alike classes are by a layer's preferences, by pixels, or in the authors' file: [classes, classes].
 
     Of the authors' the pairs that are not named have the largest value that they may have.
@@ -214,7 +214,7 @@ def _side(view: View, file: RunFile, side: str) -> np.ndarray:
     return matrix
 
 
-def _strongest(view: View, found: list[RunFile], side: str) -> dict[str, Any]:
+def _strongest(view: View, found: list[Stored], side: str) -> dict[str, Any]:
     """The most similar pairs of classes, and the smallest correlation of all; means over seeds."""
     matrix = np.mean([_side(view, file, side) for file in found], axis=0)
     values = {pair: float(matrix[at]) for pair, at in pairs(labels(found[0])).items() if np.isfinite(matrix[at])}
@@ -228,7 +228,7 @@ def _name(side: str) -> str:
 
 
 # ---- likelihoods -----------------------------------------------------------------------------------------------------
-def _conditions(file: RunFile) -> list[str]:
+def _conditions(file: Stored) -> list[str]:
     """`kept`, then `<place>/<read-out>` for every layer with memory, and for all where there are several."""
     places = layers(file)
     places += ["all"] if len(places) > 1 else []

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from memvae.analyses.job import Job
-from memvae.errors import InputError
 from memvae.model.network import MemVAE
 from memvae.random import keyed
 from memvae.settings.spec import Network
@@ -12,29 +11,19 @@ from memvae.settings.spec import Network
 
 def compute(job: Job) -> dict[str, np.ndarray]:
     """The arrays of `generate` for the settings' number of draws."""
-    return generate(job.model, job.settings["draws"], job.seed, job.device)
+    return generate(job.model, job.settings["draws"], job.seed)
 
 
 @torch.no_grad()
-def generate(model: MemVAE, draws: int, seed: int, device: torch.device) -> dict[str, np.ndarray]:
+def generate(model: MemVAE, draws: int, seed: int) -> dict[str, np.ndarray]:
     """`z` [draws, Z] from the prior and `images` [3, draws, D]: means with the memory as it is, with the h_m of the
-    layer next to the data set to ones, with the h_m of every layer set to ones.
-
-    Raises InputError for a model without memory.
-    """
-    disabled = conditions(model.network, "generation").values()
+    layer next to the data set to ones, with the h_m of every layer set to ones."""
+    disabled = conditions(model.network).values()
     z = model.sample_prior(draws, keyed(seed, "generation"))
     images = [model.decode(z, memories).mean.cpu().numpy() for memories in disabled]
     return {"z": z.cpu().numpy(), "images": np.stack(images)}
 
 
-def conditions(network: Network, analysis: str) -> dict[str, int]:
-    """What is compared -> the number of memories, counted from the data, whose h_m is set to ones.
-
-    Raises InputError for a network without memory, in the name of `analysis`.
-    """
-    if not network.has_memory:
-        raise InputError(
-            f"{analysis}: this model has no memory to disable; name a model with slots in analyses.{analysis}"
-        )
+def conditions(network: Network) -> dict[str, int]:
+    """What is compared -> the number of memories, counted from the data, whose h_m is set to ones."""
     return {"full": 0, "first": 1, "both": len(network.hidden)}

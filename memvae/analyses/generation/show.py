@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from memvae.files.store import Stored
 from memvae.report import style
 from memvae.report.canvas import GAP, Canvas, draw_images
 from memvae.report.claims import Part
-from memvae.report.layout import RunFile
 from memvae.report.statistics import Measured
 from memvae.report.view import View
 
@@ -35,7 +35,7 @@ def fig6(view: View) -> Figure:
     return memory_disabled(images, file.image, list(titles.values()), note)
 
 
-def condition_titles(file: RunFile) -> dict[str, str]:
+def condition_titles(file: Stored) -> dict[str, str]:
     """The conditions to show of a file of `generation` or `detail` -> what they are called.
 
     A network of one layer shows one disabled memory: its first layer is all that it has.

@@ -7,10 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from memvae.errors import InputError
+from memvae.files.store import Stored
 from memvae.report import statistics, style
 from memvae.report.canvas import GRID, Canvas, mark, mosaic
 from memvae.report.claims import NOT_AVAILABLE, Claim, Part, judged
-from memvae.report.layout import RunFile
 from memvae.report.paper import model_key
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table, number
@@ -138,7 +138,7 @@ def draw_panels(panels: Sequence[Panel], shape: tuple[int, int], note: str) -> F
     return canvas.figure
 
 
-def _completed(title: str, file: RunFile, competitor: RunFile) -> Panel:
+def _completed(title: str, file: Stored, competitor: Stored) -> Panel:
     images = file.array(f"{HALF}/completed")
     recovered, others = (one.array(f"{HALF}/recovered") for one in (file, competitor))
     return Panel(title, images, (~recovered & others)[: len(images)], 100 * float(recovered.mean()))

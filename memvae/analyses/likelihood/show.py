@@ -6,9 +6,9 @@ from math import sqrt
 import numpy as np
 
 from memvae.errors import InputError
+from memvae.files.store import Stored
 from memvae.report import statistics
 from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Claim, Part, equivalent, judged, printed_difference
-from memvae.report.layout import RunFile
 from memvae.report.paper import run_key
 from memvae.report.statistics import Measured
 from memvae.report.table import Column, Section, Table
@@ -58,7 +58,7 @@ GAINS = (
 )
 
 
-def of_all_images(file: RunFile) -> np.ndarray:
+def of_all_images(file: Stored) -> np.ndarray:
     """[N]: values whose mean is L_K of all N test images, and whose standard error is that of this mean.
 
     Where only the first n have an L_K: the mean of L_1 over all, and by how much L_K is above L_1 over those n. The
@@ -96,7 +96,7 @@ def measure(view: View) -> Iterator[Measured]:
 def likelihood(view: View) -> Table:
     """The table `likelihood` (and `likelihood_extended`, with the main text's models)."""
     shown = [row for row, _ in view.rows]
-    if missing := [row for row in view.layout.rows if row not in shown]:
+    if missing := [row for row in view.all_rows if row not in shown]:
         raise InputError(f"{missing[0].runs[0]}: found no file of likelihoods, expected one for every run of the table")
     values = [_values(view, row, found) for row, found in view.rows]
     gains = [_gain_record(view, row, base) for row, found in view.rows if found for base, _ in _bases(view, row, found)]
@@ -129,7 +129,7 @@ def likelihood(view: View) -> Table:
     return Table("likelihood", "Test log-likelihood", [*values, *gains], sections, notes)
 
 
-def _values(view: View, row: Row, found: list[RunFile]) -> dict[str, object]:
+def _values(view: View, row: Row, found: list[Stored]) -> dict[str, object]:
     """The cells of a row of models."""
     samples = statistics.same_setting(found, "samples") if found else None
     more = statistics.same_setting(found, "more_samples") if found else None
@@ -273,7 +273,7 @@ def no_overfitting(title: str, dataset: str = "mnist") -> Callable[[View], Claim
     return claim
 
 
-def _bases(view: View, row: Row, found: list[RunFile]) -> list[tuple[Row, list[RunFile]]]:
+def _bases(view: View, row: Row, found: list[Stored]) -> list[tuple[Row, list[Stored]]]:
     """Of a model with memory: the models without, of the same data set and K."""
     if not found[0].has_memory:
         return []
@@ -288,7 +288,7 @@ def _gain(view: View, row: Row, base: Row, quantity: str, values: statistics.Val
     return statistics.difference(ours, theirs, values)
 
 
-def _train_minus_test(file: RunFile) -> float:
+def _train_minus_test(file: Stored) -> float:
     return float(file.array("train/bound").mean() - file.array("test/bound").mean())
 
 

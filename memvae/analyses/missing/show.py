@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from memvae.analyses.imputation.show import HALF, SEED_SD, noise_title
 from memvae.analyses.missing import CHAINS, COMPARED, ESTIMATES, EXACT, LONG, PAPER, lengths
+from memvae.files.store import Stored
 from memvae.report import statistics, style
 from memvae.report.canvas import Canvas
 from memvae.report.claims import NONE, Part, judged
-from memvae.report.layout import RunFile
 from memvae.report.paper import model_key
 from memvae.report.statistics import Measured, Values
 from memvae.report.table import NOT_RUN, Column, Section, Table, number
@@ -74,7 +74,7 @@ def table(view: View) -> Table:
     return Table("missing", "Missing pixels, chains compared", records, sections, _notes(view))
 
 
-def _record(view: View, row: Row, found: list[RunFile], noise: str, chain: str, estimate: str) -> dict[str, Any]:
+def _record(view: View, row: Row, found: list[Stored], noise: str, chain: str, estimate: str) -> dict[str, Any]:
     condition = f"{noise} {chain} {estimate}"
     record: dict[str, Any] = {**record_of(row, model_key), "noise": noise, "chain": chain, "estimate": estimate}
     for name in ("error", "error_minus_paper", "recovered", "recovered_minus_paper"):
@@ -217,8 +217,8 @@ def _against(array: str, other: str) -> Values:
     return lambda file: factor * (file.array(array).astype(float) - file.array(other))
 
 
-def _moves(noise: str, chain: str) -> Callable[[RunFile], float]:
-    def value(file: RunFile) -> float:
+def _moves(noise: str, chain: str) -> Callable[[Stored], float]:
+    def value(file: Stored) -> float:
         burn_in = lengths({name: file.setting(name) for name in ("iterations", "burn_in", "long")}, chain)[1]
         return float(file.array(f"{noise}/{chain}/accepted")[burn_in:].sum())
 

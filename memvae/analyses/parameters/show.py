@@ -28,7 +28,7 @@ def measure(view: View) -> Iterator[Measured]:
     stored = view.files.of_all.get("analysis/parameters")
     if stored is None:
         raise InputError("parameters: found no file of counts among the inputs, expected one")
-    titles = {row.model: row.title for row in view.layout.rows}
+    titles = {row.model: row.title for row in view.all_rows}
     for network, count in zip(stored.attributes["rows"], stored.arrays["counts"], strict=True):
         dataset, model = network["dataset"], network["model"]
         row = Row(dataset, model, 1, titles.get(model, model), paper_title(dataset), ())
@@ -53,7 +53,7 @@ def table3(view: View) -> Table:
                 "parameters": NOT_RUN if ours is None else ours,
                 "paper": None if theirs is None else int(theirs),
                 "difference": None if ours is None or theirs is None else int(ours - theirs),
-                "scale": view.layout.scale,
+                "scale": view.scale,
                 "data": one.row.dataset if one else paper_title(dataset),
             }
         )

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from memvae.files.store import Stored
 from memvae.report import statistics
 from memvae.report.claims import Claim, Part, equivalent, printed_difference
-from memvae.report.layout import RunFile
 from memvae.report.paper import model_key
 from memvae.report.statistics import Measured
 from memvae.report.table import Column, Section, Table
@@ -85,7 +85,7 @@ def features_no_worse(view: View) -> Claim | None:
 def _right(classifier: str) -> statistics.Values:
     """Whether the classifier is right on each test image: bool [N]."""
 
-    def values(file: RunFile) -> np.ndarray:
+    def values(file: Stored) -> np.ndarray:
         return file.array(f"{classifier}/predicted") == file.array("labels")
 
     return values

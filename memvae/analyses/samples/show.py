@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from memvae.files.store import Stored
 from memvae.report import statistics, style
 from memvae.report.canvas import GAP, GRID, Canvas, draw_images, mosaic
 from memvae.report.claims import Part
-from memvae.report.layout import RunFile
 from memvae.report.paper import run_key
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table
@@ -132,7 +132,7 @@ def findings(view: View) -> list[str]:
     ]
 
 
-def _note(view: View, files: list[RunFile]) -> str:
+def _note(view: View, files: list[Stored]) -> str:
     gaussian = any(file.spec["network"].get("likelihood") == "gaussian" for file in files)
     words = (
         "Means E[x|z] and draws x ~ p(x|z) for the same 64 z from the prior. Nearest: the training image with the "
@@ -150,7 +150,7 @@ def _unit(shape: tuple[int, int]) -> float:
     return min((style.PAGE - LABELS - 2 * BETWEEN - 0.04) / across, TALLEST / GRID * shape[1] / shape[0])
 
 
-def _model(canvas: Canvas, below: float, file: RunFile, title: str) -> None:
+def _model(canvas: Canvas, below: float, file: Stored, title: str) -> None:
     """Three panels: means, draws, and nearest training images above interpolations. below: their lower edge, inches."""
     shape, unit = file.image, _unit(file.image)
     tall = unit * shape[0] / shape[1]
@@ -192,7 +192,7 @@ def _mean(array: str) -> Any:
     return lambda file: (float(file.array(array).mean()), statistics.standard_error(file.array(array)))
 
 
-def _close(row: Row, found: list[RunFile], kind: str) -> Measured:
+def _close(row: Row, found: list[Stored], kind: str) -> Measured:
     """Share of samples nearer than the nearest test images, %.
 
     The errors are those of a bootstrap of samples and test images; these are the same for every seed.

@@ -5,8 +5,8 @@ from math import sqrt
 import numpy as np
 
 from memvae.analyses.slots.numbers import PAPER_MODEL, authors_row, labels, layer_title, layers, pairs, used
+from memvae.files.store import Stored
 from memvae.report.claims import FAILS, HOLDS, OPEN, PARTLY, Claim, judged
-from memvae.report.layout import RunFile
 from memvae.report.statistics import rank_correlation
 from memvae.report.table import number
 from memvae.report.view import View
@@ -88,13 +88,13 @@ def meaningless_slots(view: View) -> Claim | None:
     )
 
 
-def _files(view: View) -> list[RunFile]:
+def _files(view: View) -> list[Stored]:
     """Of the row that the paper's claims are about; none where it was not run or has no memory next to the data."""
     row = view.row(PAPER_MODEL)
     return [file for file in view.of(row) if file.has("layer0/images")] if row and authors_row(row) else []
 
 
-def _concentration(found: list[RunFile]) -> tuple[float, float] | None:
+def _concentration(found: list[Stored]) -> tuple[float, float] | None:
     """Medians over slots in use of the share of a slot's preference that one class and that two classes have; None
     where no slot is in use."""
     shares = []
@@ -107,7 +107,7 @@ def _concentration(found: list[RunFile]) -> tuple[float, float] | None:
     return float(np.median(ordered[0])), float(np.median(ordered[:2].sum(axis=0)))
 
 
-def _spread_over_slots(view: View, found: list[RunFile]) -> str:
+def _spread_over_slots(view: View, found: list[Stored]) -> str:
     """Perplexities and slots in use, beside the authors'."""
     ours = np.mean([file.array("layer0/perplexity") for file in found], axis=0)
     printed = [view.printed.value("table4", "perplexity", label) for label in labels(found[0])]
@@ -126,7 +126,7 @@ def _spread_over_slots(view: View, found: list[RunFile]) -> str:
     return text + "."
 
 
-def _preference_and_meaning(file: RunFile) -> tuple[np.ndarray, np.ndarray]:
+def _preference_and_meaning(file: Stored) -> tuple[np.ndarray, np.ndarray]:
     """Of every slot in Figure 7: its largest preference value and the meaning of its image for that class; [slots]."""
     preferences = file.array("layer0/preferences")  # [classes, S]
     slots = np.unique(file.array("layer0/top"))

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from memvae.analyses.job import Job
-from memvae.errors import InputError
 from memvae.model.layers import Memory
 from memvae.model.network import MemVAE, sample_posterior
 from memvae.random import keyed
@@ -29,8 +28,6 @@ def slots(model: MemVAE, x: Tensor, labels: np.ndarray, top: int, seed: int) -> 
     x: [N, D] real-valued test images; labels: [N]. One z ~ q(z|x) per image, collected statistics. With sigmoid
     attention each image's h_a is divided by its sum over slots before averaging (the authors' code).
     """
-    if not model.network.has_memory:
-        raise InputError("slots: this model has no memory; name a model with slots in analyses.slots")
     classes = np.unique(labels)
     means = torch.stack(
         [x[torch.from_numpy(labels == label).to(x.device)].mean(0) for label in classes]

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from memvae.errors import InputError
-from memvae.report.layout import RunFile
+from memvae.files.store import Stored
 from memvae.settings.config import Row
 
 PAPER_MODEL = "vis_mem_vae"  # Table 4 and Figure 7 are about it
@@ -21,15 +21,15 @@ def authors_row(row: Row) -> bool:
     return (row.paper_dataset, row.model) == ("mnist", PAPER_MODEL) and dataset in DIGITS
 
 
-def layers(file: RunFile) -> list[str]:
+def layers(file: Stored) -> list[str]:
     """Decoder layers with memory, the one next to the data first."""
-    names = sorted({name.split("/")[0] for name in file.stored.arrays if name.endswith("/preferences")})
+    names = sorted({name.split("/")[0] for name in file.arrays if name.endswith("/preferences")})
     if not names:
         raise InputError(f"{file.path}: has no preferences of any layer; delete it and make it again")
     return names
 
 
-def used(file: RunFile, layer: str) -> np.ndarray:
+def used(file: Stored, layer: str) -> np.ndarray:
     """Number of classes that prefer each slot by more than 0.01: [S]."""
     return (file.array(f"{layer}/preferences") > USED_ABOVE).sum(axis=0)
 
@@ -43,7 +43,7 @@ def preferred(preferences: np.ndarray) -> np.ndarray:
     return np.asarray(preferences.max(axis=0) > 2 / preferences.shape[1])
 
 
-def labels(file: RunFile) -> list[str]:
+def labels(file: Stored) -> list[str]:
     """The classes' names, in their order."""
     return [str(label) for label in file.array("classes")]
 

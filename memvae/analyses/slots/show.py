@@ -19,10 +19,10 @@ from memvae.analyses.slots.numbers import (
     used,
 )
 from memvae.errors import InputError
+from memvae.files.store import Stored
 from memvae.report import statistics, style
 from memvae.report.canvas import GAP, Canvas, draw_images
 from memvae.report.claims import Part
-from memvae.report.layout import RunFile
 from memvae.report.paper import Paper, model_key
 from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table, number
@@ -58,7 +58,7 @@ def measure(view: View) -> Iterator[Measured]:
 Number = tuple[str, str, str, Iterable[float], tuple[str, str, str] | None]
 
 
-def _numbers(view: View, found: list[RunFile], layer: str) -> Iterator[Number]:
+def _numbers(view: View, found: list[Stored], layer: str) -> Iterator[Number]:
     """The numbers of a layer: quantity, unit, condition, one value per seed, and the authors' entry."""
     first, classes = layer == "layer0", labels(found[0])
     top = statistics.stack(found, lambda file: file.array(f"{layer}/top_values"))  # [seeds, classes, top]
@@ -77,7 +77,7 @@ def _numbers(view: View, found: list[RunFile], layer: str) -> Iterator[Number]:
     yield from _correlations(view, found, layer)
 
 
-def _correlations(view: View, found: list[RunFile], layer: str) -> Iterator[Number]:
+def _correlations(view: View, found: list[Stored], layer: str) -> Iterator[Number]:
     """Between the preferences of two classes: of each pair, and the largest that the authors' file does not name.
 
     A pair without a correlation, since a class prefers all slots alike, is left out.
@@ -127,7 +127,7 @@ def table4(view: View) -> Table:
     return Table("table4", "Table 4. Average preference values", records, sections, notes)
 
 
-def _table4_records(view: View, row: Row, file: RunFile, layer: str) -> list[dict[str, Any]]:
+def _table4_records(view: View, row: Row, file: Stored, layer: str) -> list[dict[str, Any]]:
     top, values = file.array(f"{layer}/top"), file.array(f"{layer}/top_values")  # [classes, top]
     theirs = _authors(view, row) if layer == "layer0" else None
     records = []
@@ -147,7 +147,7 @@ def _table4_records(view: View, row: Row, file: RunFile, layer: str) -> list[dic
 Lines = dict[str, dict[str, str]]  # name of a line -> class -> text
 
 
-def _lines(view: View, row: Row, file: RunFile, layer: str) -> Lines:
+def _lines(view: View, row: Row, file: Stored, layer: str) -> Lines:
     """Of one seed, as the paper prints them; below them the paper's, where the data are its own."""
     classes, theirs = labels(file), _authors(view, row) if layer == "layer0" else None
     top, values = file.array(f"{layer}/top"), file.array(f"{layer}/top_values")  # [classes, top]
@@ -165,7 +165,7 @@ def _lines(view: View, row: Row, file: RunFile, layer: str) -> Lines:
     return lines
 
 
-def _over_seeds(view: View, row: Row, found: list[RunFile], layer: str) -> Lines:
+def _over_seeds(view: View, row: Row, found: list[Stored], layer: str) -> Lines:
     """Mean and standard deviation of the largest, second largest, ... value of each class, and of their mean over
     classes; of the perplexities. Slots are never averaged."""
     lines: Lines = {}
@@ -246,7 +246,7 @@ def slots(view: View) -> Table:
     return Table("slots", "The memory's slots", records, [Section("slots in use", SUMMARY, summary), *long], notes)
 
 
-def slot_records(file: RunFile, layer: str) -> list[dict[str, Any]]:
+def slot_records(file: Stored, layer: str) -> list[dict[str, Any]]:
     """One record per slot of a layer, in the slots' order."""
     preferences = file.array(f"{layer}/preferences")  # [classes, S]
     classes, top = file.array("classes"), file.array(f"{layer}/top")
