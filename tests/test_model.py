@@ -13,7 +13,7 @@ from scipy import special, stats
 from memvae.analyses.parameters.compute import count_parameters
 from memvae.errors import InputError
 from memvae.model import densities, layers
-from memvae.model.layers import ElementwiseMLP, Memory, Normalise, normalise
+from memvae.model.layers import Memory, Normalise, normalise
 from memvae.model.network import MemVAE, collect_statistics, sample_posterior
 from memvae.random import keyed
 from memvae.settings.spec import Network
@@ -319,31 +319,3 @@ def test_in_the_first_step_slots_and_attention_get_no_gradient(name):
         for parameter in (memory.M, memory.C, memory.c):
             assert (parameter.grad == 0).all()
         assert (memory.compose.a3.grad != 0).any()  # through which they get theirs from the second step on
-
-
-# ---- the composition's gradient --------------------------------------------------------------------------------------
-def test_composition_gradient_is_exact():
-    """Against numerical differentiation, for all eleven arguments."""
-    compose = reference.randomise(ElementwiseMLP(5), keyed(8, "compose"))
-    h_g, h_m = noise(2, 6, 5).requires_grad_()
-
-    def function(g, m, *vectors):
-        return torch.func.functional_call(compose, dict(zip(reference.COMPOSITION, vectors, strict=True)), (g, m))
-
-    vectors = [getattr(compose, name).detach().clone().requires_grad_() for name in reference.COMPOSITION]
-    assert torch.autograd.gradcheck(function, (h_g, h_m, *vectors), eps=1e-6, atol=1e-7, rtol=1e-6)
-
-
-def test_composition_gradient_equals_autodiff():
-    compose = reference.randomise(ElementwiseMLP(5), keyed(8, "compose"))
-    h_g, h_m = noise(2, 6, 5).requires_grad_()
-    upstream = noise(6, 5)
-    inputs = [h_g, h_m, *compose.parameters()]
-    a1, a2, a3, a4, b1, c1, c2, c3, c4 = compose.parameters()
-    inner = torch.sigmoid(c1 + c2 * h_g + c3 * h_m + c4 * h_g * h_m)
-    plain = torch.relu(a1 + a2 * h_g + a3 * h_m + a4 * h_g * h_m + b1 * inner)
-    torch.testing.assert_close(compose(h_g, h_m), plain)
-    expected = torch.autograd.grad((plain * upstream).sum(), inputs)
-    found = torch.autograd.grad((compose(h_g, h_m) * upstream).sum(), inputs)
-    for mine, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-13)

@@ -54,7 +54,6 @@ def test_the_whole_dag_on_two_nodes_gives_the_bytes_of_a_local_run(
     for path in _products(finished):
         assert (folder / path).read_bytes() == (finished / path).read_bytes(), path
     jobs = slurm.jobs()[before:]
-    print(_table(jobs))
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
     assert {job["NodeList"] for job in jobs} == {"n1", "n2"}
     assert len(jobs) == 5  # the classifier, and one job for each model and its analyses
@@ -78,7 +77,6 @@ def test_a_requeued_and_a_cancelled_training_go_on_and_give_the_same_bytes(
         assert "continues after epoch" in _log(folder, run).read_text()
         assert (folder / _model(run)).read_bytes() == (longer / _model(run)).read_bytes()
     jobs = slurm.jobs()[before:]
-    print(_table(jobs))
     requeued, cancelled, again = (
         next(job for job in jobs if job["Restarts"] == "1"),
         next(job for job in jobs if job["JobState"] == "CANCELLED"),
@@ -147,7 +145,6 @@ def test_a_gpu_job_takes_one_gpu_and_the_partition_that_has_it(slurm: Slurm, fin
     result = project.run(folder, *_command(*wanted, *options), **slurm.environment)
     assert result.returncode == 0, result.stderr[-4000:]
     job = slurm.jobs()[-1]
-    print(_table([job]))
     assert (job["Partition"], job["NodeList"]) == ("gpu", "n2")
     assert job["TresPerJob"] == "gres:gpu:1"
     for path in (_model(RUN), *wanted):
@@ -234,8 +231,3 @@ def _log(folder: Path, run: str) -> Path:
 def _memory(job: dict[str, str]) -> float:
     number, unit = re.fullmatch(r"([\d.]+)([MG])", job["MinMemoryNode"]).groups()
     return float(number) * {"M": 1, "G": 1000}[unit]
-
-
-def _table(jobs: list[dict[str, str]]) -> str:
-    names = ("JobId", "Comment", "Partition", "NodeList", "NumCPUs", "MinMemoryNode", "JobState", "Restarts", "RunTime")
-    return "\n".join("  ".join(f"{job.get(name, ''):<10}" for name in names) for job in jobs)
