@@ -106,8 +106,7 @@ def _notes(view: View) -> list[str]:
     if not view.done:
         return view.notes()
     first = view.done[0]
-    settings = {name: first.setting(name) for name in ("iterations", "burn_in", "long")}
-    (iterations, burn_in), (longer, longer_burn_in) = lengths(settings, PAPER), lengths(settings, LONG)
+    (iterations, burn_in), (longer, longer_burn_in) = _lengths(first, PAPER), _lengths(first, LONG)
     return view.notes(
         f"Every chain makes {iterations} passes through encoder and decoder on the first "
         f"{first.array('labels').size:,} test images, binary, and the longer one {longer:,}; batch norm has the "
@@ -171,7 +170,7 @@ def figure(view: View) -> Figure:
     accepted z; a column for the hardest noise of each kind."""
     found_noises = view.made[0][1][0].attribute("noises")
     noises = list({noise.partition("_")[0]: noise for noise in found_noises}.values())
-    left, right, between, foot, head, height, gap = 0.5, 0.05, 0.42, 0.36, 0.2, 1.45, 0.28  # inches
+    left, right, between, foot, head, height, gap, legend = 0.5, 0.05, 0.42, 0.36, 0.2, 1.45, 0.28, 0.36  # inches
     width = (style.PAGE - left - right - between * (len(noises) - 1)) / len(noises)
     rows = len(view.made) + 1
     first = view.made[0][1][0]
@@ -181,7 +180,8 @@ def figure(view: View) -> Figure:
         "all lines are of the last iteration, and the Metropolis chains accept every z.\n"
         f"{view.figure_note([one[0] for _, one in view.made], words)}"
     )
-    canvas = Canvas(style.PAGE, foot + rows * (height + head) + (rows - 1) * gap, said)
+    burn_in = _lengths(first, LONG)[1]
+    canvas = Canvas(style.PAGE, foot + rows * (height + head) + (rows - 1) * gap + legend, said)
     for across, noise in enumerate(noises):
         for down, (row, found) in enumerate(view.made):
             bottom = foot + (rows - 1 - down) * (height + head + gap)
@@ -198,12 +198,17 @@ def figure(view: View) -> Figure:
             axes.grid(alpha=0.25, linewidth=0.4)
             if not across:
                 axes.set_ylabel("squared error per missing pixel")
-                axes.legend(frameon=False, fontsize=5.5)
+            if not across and not down:
+                handles, labels = axes.get_legend_handles_labels()
+                canvas.figure.legend(handles, labels, frameon=False, loc="upper center", ncols=3, fontsize=6.5)
         axes = canvas.axes(left + across * (width + between), foot, width, height)
         for place, (row, found) in enumerate(view.made):
-            share = 100 * found[0].array(f"{noise}/{LONG}/accepted")[1:]  # the first z is always accepted
-            axes.plot(np.arange(2, len(share) + 2), share, color=style.COLOURS[-1 - place], label=style.text(row.title))
-        axes.set(xlabel="iteration", xscale="log", ylim=(0, 100))
+            share = 100 * found[0].array(f"{noise}/{LONG}/accepted")[burn_in:]
+            colour = style.COLOURS[-1 - place]
+            axes.plot(
+                burn_in + 1 + np.arange(len(share)), share, color=colour, linewidth=0.5, label=style.text(row.title)
+            )
+        axes.set(xlabel="iteration, after burn-in", ylim=(0, None))
         axes.set_title(style.text(f"longer Metropolis chain: {noise_title(noise)}"))
         axes.grid(alpha=0.25, linewidth=0.4)
         if not across:
@@ -218,11 +223,12 @@ def _against(array: str, other: str) -> Values:
 
 
 def _moves(noise: str, chain: str) -> Callable[[Stored], float]:
-    def value(file: Stored) -> float:
-        burn_in = lengths({name: file.setting(name) for name in ("iterations", "burn_in", "long")}, chain)[1]
-        return float(file.array(f"{noise}/{chain}/accepted")[burn_in:].sum())
+    return lambda file: float(file.array(f"{noise}/{chain}/accepted")[_lengths(file, chain)[1] :].sum())
 
-    return value
+
+def _lengths(file: Stored, chain: str) -> tuple[int, int]:
+    """Iterations of a chain, and how many of them are burn-in."""
+    return lengths({name: file.setting(name) for name in ("iterations", "burn_in", "long")}, chain)
 
 
 TABLES = {"missing": table}
