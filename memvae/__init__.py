@@ -1,6 +1,6 @@
 """MEM-VAE: a variational autoencoder whose decoder reads an external memory (Li, Zhu, Zhang; ICML 2016).
 
-The functions here are for use from Python (docs/explore.ipynb). Images are rows of pixels, arrays or tensors [N, D].
+These functions are for use from Python (docs/explore.ipynb). Images are arrays or tensors [N, D], a row of pixels each.
 """
 
 from pathlib import Path

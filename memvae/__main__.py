@@ -1,7 +1,7 @@
 """The command line: one subcommand per stage (memvae/commands.py), which is also a rule of the workflow.
 
-Parses arguments and exits: an expected failure is one line (several that are found together: one each) and exit code 2,
-anything else keeps its traceback.
+Parses the arguments, runs the stage and exits. An expected failure prints one line (or one line for each failure found
+together) and exits with code 2; any other failure keeps its traceback.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from memvae.settings import config as configuration
 
 OPTIONS = {
     "file": "one raw file of the data set (default: all)",
-    "spec": "the resolved specification as JSON (default: from the configuration)",
+    "spec": "the complete specification as JSON (default: from the configuration)",
     "settings": "the settings of the analysis as JSON (default: from the configuration)",
     "module": "where the analysis is declared, module:object (default: as the configuration says)",
     "plan": "the plan that the workflow writes (default: from the configuration)",
@@ -33,7 +33,7 @@ OPTIONS = {
     "output": "output path (default: the workflow's)",
 }
 FLAGS = {
-    "verify": "compare every recorded checksum with the files as they are now; exit code 2 when one does not hold",
+    "verify": "compare every recorded checksum with the current files; exit code 2 if one differs",
     "json": "print JSON",
 }
 
@@ -80,7 +80,7 @@ def _without_packages(name: str) -> NoReturn:
 
 
 def _with_analyse(words: list[str]) -> list[str]:
-    """`memvae slots RUN` is short for `memvae analyse slots RUN`, for every analysis that memvae brings along."""
+    """`memvae slots RUN` is short for `memvae analyse slots RUN`, for every analysis that is part of memvae."""
     from memvae.settings.registry import shipped
 
     return ["analyse", *words] if words[:1] and words[0] in shipped() else words
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, help=f"the configuration (default: {configuration.CONFIG})")
     common.add_argument(
-        "--configfile", type=Path, nargs="+", default=[], help="further YAML files, laid over it in this order"
+        "--configfile", type=Path, nargs="+", default=[], help="further YAML files, merged into it in this order"
     )
     common.add_argument(
         "--scale", help="paper, published, long, quick, demo or one of your own (default: the configuration's)"
@@ -123,7 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     stage(commands.train, "spec", "data", "output", run=f"e.g. {commands.RUN}")
     stage(commands.published, "spec", "model", "output", run=f"e.g. {commands.RUN}")
     stage(commands.classifier, "settings", "data", "output", dataset="e.g. mnist")
-    analyses = f"{', '.join(registry.shipped())}, or one of your own; `memvae slots RUN` is short for it"
+    analyses = (
+        f"{', '.join(registry.shipped())}, or your own; `memvae slots RUN` is short for `memvae analyse slots RUN`"
+    )
     options = ("module", "settings", "plan", "model", "data", "classifier", "output")
     stage(commands.analyse, *options, name=analyses)
     subparsers.choices["analyse"].add_argument("run", nargs="?", default="", help=f"e.g. {commands.RUN}")

@@ -1,6 +1,6 @@
-"""The subcommands: each reads the files of the stage before, calls the science, and writes its own file.
+"""The subcommands: each reads the files of earlier stages, calls the code that computes, and writes its own file.
 
-A subcommand imports what it needs and nothing else: training and evaluation run with torch, numpy and h5py alone.
+A subcommand imports only what it needs: training and evaluation run with torch, numpy and h5py alone.
 """
 
 import argparse
@@ -23,7 +23,7 @@ Arguments = argparse.Namespace
 
 # ---- from raw files to a trained model -------------------------------------------------------------------------------
 def download(arguments: Arguments) -> None:
-    """fetch one raw file of a data set, or all of them"""
+    """download one raw file of a data set, or all of them"""
     from memvae.data.download import data_folder, fetch
 
     if arguments.spec:
@@ -54,7 +54,7 @@ def prepare(arguments: Arguments) -> None:
 
 
 def train(arguments: Arguments) -> None:
-    """train one run, or continue it"""
+    """train the model of one run, or continue its training"""
     from memvae.data import dataset
     from memvae.model import device as computing
     from memvae.model import trained as models
@@ -72,7 +72,7 @@ def train(arguments: Arguments) -> None:
 
 
 def published(arguments: Arguments) -> None:
-    """take a published model as that of a run"""
+    """use a published model as the model of a run"""
     spec = _spec(arguments)
     source = Path(arguments.model or _config(arguments).published_model(spec.run))
     found = store.read(source, "model").attributes.get("spec")
@@ -96,7 +96,7 @@ def _first_difference(found: Any, wanted: Any, where: str = "spec") -> str:
 
 
 def classifier(arguments: Arguments) -> None:
-    """train the classifier that reads completed images"""
+    """train the classifier that judges completed images"""
     from memvae.analyses.imputation import classifier as judge
     from memvae.data import dataset
     from memvae.model import device as computing
@@ -170,12 +170,12 @@ def figure(arguments: Arguments) -> None:
 
 
 def scorecard(arguments: Arguments) -> None:
-    """put the authors' numbers beside ours"""
+    """compare the authors' numbers with ours"""
     _draw(arguments, arguments.name, "scorecard")
 
 
 def measurements(arguments: Arguments) -> None:
-    """write every number of every analysis into one tidy file"""
+    """write every number of every analysis into one csv file"""
     _draw(arguments, targets.MEASUREMENTS, targets.MEASUREMENTS)
 
 
@@ -207,7 +207,7 @@ def check(arguments: Arguments) -> None:
 
 
 def page(arguments: Arguments) -> None:
-    """write the page of results: every table and figure beside the paper's claims"""
+    """write the page of results: every table and figure, and the paper's claims with verdicts"""
     from memvae.report import page as results
 
     output = Path(arguments.output or targets.PAGE)
@@ -223,7 +223,7 @@ def page(arguments: Arguments) -> None:
 
 
 def archive(arguments: Arguments) -> None:
-    """put all that tables, figures and the scorecard are drawn from into one file"""
+    """put everything needed to draw tables, figures and the scorecard into one file"""
     from memvae.report import archive as archives
 
     plan = _plan(arguments, targets.ARCHIVE)
@@ -252,7 +252,7 @@ def redraw(arguments: Arguments) -> None:
 
 # ---- questions about a file, a target, a machine ---------------------------------------------------------------------
 def trace(arguments: Arguments) -> None:
-    """tell where a file comes from: all that it was made of, down to the raw files"""
+    """show what a file was made from, down to the raw files"""
     from memvae.operations import trace as lineage
 
     found = lineage.trace(arguments.path)
@@ -265,7 +265,7 @@ def trace(arguments: Arguments) -> None:
 
 
 def cost(arguments: Arguments) -> None:
-    """say which jobs a target still needs here, roughly how long they take, and how much disk"""
+    """estimate which jobs a target still needs on this machine, their time, and the disk space"""
     from memvae.operations.cost import describe
 
     options = ["--configfile", *map(str, arguments.configfile)] if arguments.configfile else []
@@ -274,7 +274,7 @@ def cost(arguments: Arguments) -> None:
 
 
 def doctor(arguments: Arguments) -> None:
-    """say what this machine has, what is missing, and what to do; exit code 2 when the demo cannot run"""
+    """check what this machine has and what is missing, and say what to do; exit code 2 if the demo cannot run"""
     from memvae.operations import doctor as doctors
 
     try:
@@ -298,7 +298,7 @@ def _write(
 
 
 def _record(arguments: Arguments, inputs: Sequence[Path], outputs: Sequence[Path], **facts: str) -> None:
-    """The record of tables or figures beside the first of them, since the files say nothing of their inputs."""
+    """The record of tables or figures, in the folder of the first; the files themselves do not name their inputs."""
     facts |= store.provenance(names=store.DRAWING)
     store.write_run_json(outputs[0], arguments.started, inputs, outputs, **facts)
 
@@ -319,7 +319,7 @@ def _dataset_entry(arguments: Arguments) -> Any:
 
 
 def _analysis(arguments: Arguments) -> registry.Registered:
-    """The analysis of the subcommand: of the module that an option names, else of the configuration."""
+    """The analysis of the subcommand: from the module that an option names, otherwise from the configuration."""
     if arguments.module or arguments.name in registry.shipped():
         return registry.find(arguments.name, arguments.module or "")
     registered = _config(arguments).registered
@@ -346,7 +346,7 @@ def _settings(arguments: Arguments, analysis: str, dataset: str) -> dict[str, An
 
 
 def _plan(arguments: Arguments, name: str) -> dict[str, Any]:
-    """What a target is made of: from the file that the workflow wrote, or from the configuration."""
+    """The rows and inputs of a target: from the file that the workflow wrote, or from the configuration."""
     if not arguments.plan:
         return targets.plan(_config(arguments), name)
     found: dict[str, Any] = _json(store.read_bytes(arguments.plan, "a plan"), "--plan")

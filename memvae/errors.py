@@ -1,4 +1,4 @@
-"""The exceptions for what a user can put right."""
+"""Exceptions for errors that the user can correct."""
 
 
 class InputError(Exception):

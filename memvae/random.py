@@ -1,4 +1,4 @@
-"""Random generators keyed by what they are for: no result depends on chunk sizes or on the order of the work."""
+"""Random generators with a key for each purpose: no result depends on chunk sizes or on the order of work."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""SIGINT (Ctrl-C) and SIGTERM (a scheduler's notice before SIGKILL): a stage ends at once, or after it has saved."""
+"""SIGINT (Ctrl-C) and SIGTERM (a scheduler's notice before SIGKILL): a stage ends at once, or saves its state first."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A data set of one's own: soft stripes in four directions, made up on the spot.
+"""An example of your own data set: synthetic soft stripes in four directions.
 
 `python docs/example/stripes.py FILE` writes the same arrays to an HDF5 file.
 """
@@ -12,7 +12,7 @@ TRAIN, TEST = 1000, 200  # images
 
 
 def stripes(entry):
-    """The arrays of the data set; `entry` is its entry in the config (not needed here).
+    """The arrays of the data set; `entry` is its entry in the configuration (not used here).
 
     Images are floats in [0, 1], [N, rows, columns]; labels are whole numbers from 0, [N].
     """

@@ -1,10 +1,10 @@
-"""The analyses of the paper, a folder each.
+"""The analyses of the paper, one folder for each.
 
-`__init__.py` declares the analysis (below; standard library only, since Snakemake reads it at every dry run),
-`compute.py` computes it (torch: a model and data in, arrays out), `show.py` shows it (no torch: numbers, tables,
-figures, claims, text), and `<target>.rst` is the caption of a table or figure in Snakemake's report.
-The blocks of `analyses` in the configuration name the folders: rule, subcommand, targets, cost, archive, report and
-page follow from the declaration. docs/extending.md shows how to add one.
+`__init__.py` declares the analysis (`Analysis`, below; standard library only, since Snakemake reads it at every dry
+run). `compute.py` computes arrays from a model and data (with torch). `show.py` makes numbers, tables, figures, claims
+and text from the arrays (without torch). `<target>.rst` is the caption of a table or figure in Snakemake's report.
+The blocks of `analyses` in the configuration name the folders. Rule, subcommand, targets, cost, archive, report and
+page follow from the declaration. docs/extending.md shows how to add an analysis.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What an analysis computes from: a trained model, its data, the settings."""
+"""The input of an analysis: a trained model, its data, the settings."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

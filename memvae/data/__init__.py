@@ -1,1 +1,1 @@
-"""From raw files to one HDF5 file per data set, and what the analyses do to its images. Imports no torch."""
+"""From raw files to one HDF5 file per data set; missing pixels for the analyses. Imports no torch."""

@@ -1,6 +1,6 @@
-"""What the imputation analysis does to test images: which pixels are missing, and what they start from.
+"""Missing pixels of test images, for imputation: which pixels are missing, and their starting values.
 
-Every draw is keyed by (seed, noise) and made image by image, so image i gets the same one whatever `count` is.
+Every draw is keyed by (seed, noise) and made image by image, so image i gets the same draw whatever `count` is.
 """
 
 import zlib

@@ -1,4 +1,4 @@
-"""A prepared data set, as training and evaluation see it."""
+"""A prepared data set, as training and evaluation use it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Raw files: from the user's folder, else from a public home, checked by sha256 and put in place atomically."""
+"""Raw files: from the user's folder, otherwise from a public URL; checked by sha256 and written atomically."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""The published file formats: bytes in, uint8 arrays out; whatever is malformed is refused in one line."""
+"""Readers of the published file formats: bytes in, uint8 arrays out; a malformed file is refused in one line."""
 
 import gzip
 import math

@@ -1,7 +1,8 @@
-"""One loader per data set: raw files in, integer or unit-interval images by split out.
+"""One loader per data set: it reads raw files and returns images for each split, integers or floats in [0, 1].
 
-A loader is called with the data set's entry of the config and the folder of its raw files. Besides the names in
-`LOADERS` the config may give `package.module:function`, a function of the entry alone that returns arrays by name.
+A loader is called with the data set's entry of the configuration and the folder of its raw files. Apart from the names
+in `LOADERS`, the configuration may give `package.module:function`; this function gets only the entry and returns arrays
+by name.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
 """The only reader and writer of the project's HDF5 files: atomic, checked, with provenance.
 
-A file begins with a line of text, in the user block that HDF5 leaves to applications: a sha256 over all that follows.
-It is checked before HDF5 sees a byte, since HDF5 can hang on a damaged file, and knows nothing of damaged attributes.
-After it come arrays (possibly in groups) and attributes of the root: `format` (`memvae/<kind>`), `format_version`,
-`sha256` (of the arrays), and the provenance that `docs/files.md` lists. Two identical runs write identical bytes;
-what differs between them (seconds, host, time of day) goes to `<file>.run.json`.
+A file begins with a line of text, in the user block that HDF5 leaves to applications: the sha256 of everything after
+it. We check it before HDF5 reads the file, because HDF5 can hang on a damaged file and does not detect damaged
+attributes. Then come arrays (possibly in groups) and attributes of the root: `format` (`memvae/<kind>`),
+`format_version`, `sha256` (of the arrays), and the provenance that `docs/files.md` lists. Two identical runs write
+identical bytes; values that differ between them (seconds, host, time of day) go to `<file>.run.json`.
 """
 
 import contextlib

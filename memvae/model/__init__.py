@@ -1,1 +1,1 @@
-"""The model of the paper: densities, layers, memory, and the network made of them."""
+"""The model of the paper: densities, layers, memory, and the network."""

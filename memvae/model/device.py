@@ -1,4 +1,4 @@
-"""How a job computes: its device, threads, precision of products, and what is compiled. Never depends on `--cores`."""
+"""How a job computes: device, threads, precision of matrix products, compilation. It never depends on `--cores`."""
 
 import fcntl
 import itertools

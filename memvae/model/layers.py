@@ -1,11 +1,10 @@
 """Layers: dense with batch norm, the external memory with its attention, and the composition.
 
-A layer normalises by one of two statistics, chosen for the whole model with `use_statistics`: `batch` (of the rows at
-hand: training) or `collected` (stored ones: evaluation).
+A layer normalises with one of two kinds of statistics, chosen for the whole model with `use_statistics`: `batch` (those
+of the current rows, in training) or `collected` (stored ones, in evaluation).
 
-Products of matrices may run in bf16 (memvae.model.device): factors and result are rounded to it, sums inside are
-float32.
-What follows a product is in the type of its input.
+Matrix products may run in bf16 (memvae.model.device): factors and result are rounded to bf16, and the sums inside are
+float32. After a product, the type is that of its input again.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
     recognition  x -> h_1 -> ... -> h_L -> mu, log_var        z = mu + exp(log_var / 2) eps
     generation   z -> h_L -> ... -> h_1 -> p(x | z)           each hidden layer may read a memory of its own
 
-Layer lists start next to the data on both sides, so `encoder[l]` and `decoder[l]` are of the same level.
+Layer lists start next to the data on both sides, so `encoder[l]` and `decoder[l]` belong to the same level.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Model files: a trained network with its statistics, and where it came from."""
+"""Model files: a trained network with its statistics and its provenance."""
 
 import json
 from dataclasses import dataclass

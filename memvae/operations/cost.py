@@ -1,8 +1,9 @@
-"""What jobs take: for planning, for `memvae cost`, and for what a job asks of a scheduler. Standard library only.
+"""Time and memory of jobs, for `memvae cost` and for requests to a scheduler. Standard library only.
 
-An estimate is the work of a job (memvae/settings/work.py), times by how much measured jobs of its kind differed from
-theirs (`workflow/measured.csv`, made by `python -m benchmarks.measured` from Snakemake's benchmark files): meant to be
-right within a factor of two. The kind of a job is the name of its rule or, for the rule `analyse`, of its analysis.
+An estimate is the work of a job (memvae/settings/work.py), multiplied by the ratio of measured time to work for jobs of
+its kind (`workflow/measured.csv`, made by `python -m benchmarks.measured` from Snakemake's benchmark files). It is
+meant to be right within a factor of two. The kind of a job is the name of its rule or, for the rule `analyse`, of its
+analysis.
 """
 
 import csv

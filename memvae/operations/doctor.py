@@ -1,6 +1,6 @@
-"""What this machine has, what is missing, and what to do. Standard library only: it runs where nothing is installed.
+"""What this machine has, what is missing, and what to do: `memvae doctor`.
 
-`memvae doctor`; `python -m memvae doctor` also where not one package is installed.
+Standard library only, so `python -m memvae doctor` also runs when no package is installed.
 """
 
 import importlib

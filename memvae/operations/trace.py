@@ -1,7 +1,7 @@
-"""Where a file comes from: everything it was made of, down to the raw files, by the records that the stages wrote.
+"""What a file was made from, down to the raw files, according to the records that the stages wrote.
 
-A record, `<file>.run.json`, names every file that a job read and wrote by the sha256 of its bytes. Nothing of
-Snakemake's is read. Paths are those of the project's folder. No torch, no pandas.
+A record, `<file>.run.json`, names every file that a job read and wrote, with the sha256 of its bytes. Snakemake's own
+metadata are not read. Paths start at the project's folder. No torch, no pandas.
 """
 
 import json
@@ -74,7 +74,7 @@ def trace(path: Path | str) -> Lineage:
 
 
 def verify(lineage: Lineage) -> list[Link]:
-    """Every recorded checksum of a lineage compared with the files as they are now."""
+    """Every recorded checksum of a lineage, compared with the current files."""
     found = cache(store.file_checksum)
     links = []
     for node in lineage.values():

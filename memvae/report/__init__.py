@@ -1,1 +1,1 @@
-"""Tables, figures and the scorecard: from the analyses' HDF5 files to what is read. Imports no torch."""
+"""Tables, figures and the scorecard, made from the HDF5 files of the analyses. Imports no torch."""

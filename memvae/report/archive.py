@@ -1,9 +1,9 @@
-"""One file with all that the tables, figures and the scorecard are drawn from: written, checked, and drawn again.
+"""One file with everything needed to draw the tables, figures and the scorecard: written, checked, and redrawn.
 
-An archive is a zip file of stored (not compressed) members: the analyses as they are, of model files the learning
-curves, the paper's numbers, and a manifest that names every target, its inputs and the sha256 of every member
-(docs/files.md). The same files give the same bytes. Of an archive from elsewhere names, sizes and checksums are
-checked before anything is drawn, and code is only loaded from memvae and from the user's own configuration.
+An archive is a zip file of stored (not compressed) members: the analyses as they are, the learning curves of the model
+files, the paper's numbers, and a manifest that names every target, its inputs and the sha256 of every member
+(docs/files.md). The same files give the same bytes. Names, sizes and checksums of an archive are checked before
+anything is drawn, and code is loaded only from memvae and from the user's own configuration.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What the figures are drawn with: sizes in inches, rows and grids of images, marks."""
+"""Drawing tools for the figures: sizes in inches, rows and grids of images, marks."""
 
 import textwrap
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The scorecard as a gate: which numbers are outside their tolerance, and why the others pass. No pandas needed."""
+"""The check of the scorecard: which numbers are outside their tolerance, and why the others pass. Needs no pandas."""
 
 import csv
 import io

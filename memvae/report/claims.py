@@ -1,6 +1,6 @@
-"""Claims of the paper: what we measured, and whether that bears the claim out (docs/method.md).
+"""Claims of the paper: what we measured, and whether it supports the claim (docs/method.md).
 
-A ± is one standard error: over test images, paired where two models see the same ones, and over seeds.
+A ± is one standard error: over test images, paired where two models see the same images, and over seeds.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,5 +1,6 @@
-"""The page of results as one HTML file that needs nothing beside it: pictures and numbers are inside, no script, no
-network. Text runs to the window's width and wide tables scroll by themselves, so a phone shows it too.
+"""The page of results as one self-contained HTML file: pictures and numbers are inside, no script, no network.
+
+Text fits the width of the window and wide tables scroll separately, so the page is readable on a phone.
 """
 
 import base64

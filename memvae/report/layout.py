@@ -1,4 +1,4 @@
-"""Input files by their kind and by the run that they came from."""
+"""Input files, sorted by their kind and by their run."""
 
 from collections.abc import Iterable
 from pathlib import Path

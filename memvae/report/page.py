@@ -1,6 +1,6 @@
-"""`docs/results.md`: every table and figure beside what the paper says, a verdict on each claim, where all comes from.
+"""`docs/results.md`: every table and figure with what the paper says, a verdict on each claim, and the provenance.
 
-Put together from files that other targets have written; only the claims are computed here, by the analyses.
+The page is made from files that other targets have written; only the claims are computed for it, by the analyses.
 """
 
 import re
@@ -86,7 +86,7 @@ class _Shown:
         return found
 
     def _judged(self) -> list[Claim]:
-        """Its claims that there are files for; without verdict where another data set stands for the paper's."""
+        """The claims for which there are files; without a verdict if another data set replaces the paper's."""
         found = [claim for judge in getattr(self.show, "CLAIMS", ()) if (claim := judge(self.view))]
         return [replace(claim, verdict=claims.NONE) for claim in found] if self.view.stands_in else found
 

@@ -1,4 +1,4 @@
-"""Where the models and numbers of a page come from: seeds, code, packages, machine, checksums, time."""
+"""The provenance of the models and numbers of a page: seeds, code, packages, machine, checksums, time."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Draws the targets of the workflow: from a plan (memvae/settings/targets.py) and its files to tables and figures."""
+"""Draws the targets of the workflow: tables and figures from a plan (memvae/settings/targets.py) and its files."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The scorecard: the authors' numbers, ours beside each, and how well they agree: a join of the two."""
+"""The scorecard: a join of the authors' numbers with ours, and how well they agree."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What an analysis is shown from: its rows with their files, its numbers, and the authors'."""
+"""The input for showing an analysis: its rows with their files, its numbers, and the authors' numbers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -122,7 +122,7 @@ class View:
         }
 
     def theirs(self, row: Row, table: str, name: str, column: str) -> float | None:
-        """The authors' number; None where they have none, or another data set stands for the paper's."""
+        """The authors' number; None if they have none, or if another data set replaces the paper's."""
         return None if self.replaced(row) else self.printed.value(table, name, column)
 
     def facts(self, row: Row, found: list[Stored], samples: int | None = None) -> dict[str, Any]:
@@ -157,12 +157,12 @@ class View:
 
     @property
     def stands_in(self) -> bool:
-        """Whether another data set stands for MNIST: then nothing can be said of the paper's claims."""
+        """Whether another data set replaces MNIST: then nothing can be said about the paper's claims."""
         return any(self.replaced(row) for row in self.all_rows if row.paper_dataset == "mnist")
 
     @staticmethod
     def replaced(row: Row) -> bool:
-        """Whether another data set stands for the paper's in this row."""
+        """Whether another data set replaces the paper's in this row."""
         return bool(row.runs) and not row.runs[0].startswith(f"{row.paper_dataset}-")
 
 

@@ -1,5 +1,7 @@
-"""From a block of `ablations` in the configuration to its models: the base with one setting changed at a time, some
-settings crossed, and beside each a VAE with as many parameters. Standard library only.
+"""From a block of `ablations` in the configuration to its models. Standard library only.
+
+The models are the base with one setting changed at a time, combinations of crossed settings, and for each of them a VAE
+with as many parameters.
 """
 
 import re

@@ -1,6 +1,6 @@
 """From `config/config.yaml` to the specification of one run.
 
-The standard library alone is imported at the top, for Snakemake imports this module at every dry run.
+Only the standard library is imported at the top, because Snakemake imports this module at every dry run.
 """
 
 import copy
@@ -23,7 +23,7 @@ from memvae.settings.work import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Path("config/config.yaml")
-PUBLISHED = ROOT / "models"  # trained models that the project brings along
+PUBLISHED = ROOT / "models"  # trained models that are part of the project
 PAPER = "paper"  # the scale that is the configuration itself, without a change
 MOST_THREADS = 1024
 ROOMS = ("models", "evaluation", "classifiers", "tables", "benchmarks", "report")  # below results/<scale>/
@@ -32,7 +32,7 @@ RUN_NAME = re.compile(r"(?P<dataset>[a-z0-9_]+)-(?P<model>[a-z0-9_]+)-k(?P<k>[0-
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: a model of the paper and the runs (one per seed) that stand for it at this scale."""
+    """One row of a table: a model of the paper and the runs (one per seed) that represent it at this scale."""
 
     paper_dataset: str  # key of the data set in the paper: where the paper's value is found
     model: str
@@ -94,7 +94,7 @@ class Config:
 
     # ---- what stands for what ---------------------------------------------------------------------------------------
     def dataset_here(self, name: str) -> str | None:
-        """The data set that stands for `name` at this scale; None: nothing does."""
+        """The data set that is used for `name` at this scale; None: there is none."""
         return self.replace.get(name, name)
 
     def rows(self, *groups: str) -> list[Row]:
@@ -239,7 +239,7 @@ class Config:
     def _planned(self, name: str, block: dict[str, Any]) -> ablation.Plan | None:
         """The models of an ablation; the new ones are entered, so that `spec` finds them.
 
-        None where it is not made: without an axis, or where no data set stands for its own, or one with other layers.
+        None if it is not made: without an axis, if no data set replaces its own, or if that one has other layers.
         """
         here, base = self.dataset_here(block["dataset"]), block["base"]
         if here is None or not any(block["axes"].values()):
@@ -338,8 +338,8 @@ def threads() -> int:
 def load(path: Path | None = None, overrides: dict[str, Any] | None = None, extra: Sequence[Path] = ()) -> Config:
     """The configuration read from a YAML file, then merged with further files in their order and with single values.
 
-    path: without one, the file that the project brings along, and over it the user's own where another stands here.
-    Raises InputError when a file is missing, is no YAML, or holds an unknown key or a wrong value.
+    path: without it, the project's own file, merged with config/config.yaml of the current folder if that is another.
+    Raises InputError when a file is missing, is not YAML, or has an unknown key or a wrong value.
     """
     shipped = brought(CONFIG)
     raw = read_yaml(path or shipped)
@@ -351,9 +351,9 @@ def load(path: Path | None = None, overrides: dict[str, Any] | None = None, extr
 
 
 def brought(path: Path) -> Path:
-    """A file that the project brings along, beside its code: its short path in the project's folder, else its full one.
+    """A file of the project, next to its code: a short path from the project's folder, from elsewhere the full path.
 
-    Where memvae is installed without the rest of the project, the file is expected here.
+    If memvae is installed without the rest of the project, the file is expected in the current folder.
     """
     found = ROOT / path
     return found if found.exists() and found.resolve() != path.resolve() else path
@@ -371,7 +371,7 @@ def normalise(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it, key by key in nested mappings; lists are replaced."""
+    """`base` merged with `changes`, key by key in nested mappings; lists are replaced."""
     merged = copy.deepcopy(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

@@ -1,7 +1,7 @@
 """`config/README.md`: every key of the configuration, written by `python -m memvae.settings.readme`.
 
-What a key means and may be is said by its rule (schema.py, spec.py, the declarations of the analyses), its default by
-config/config.yaml.
+The meaning and the possible values of a key come from its rule (schema.py, spec.py, the declarations of the analyses),
+its default from config/config.yaml.
 """
 
 import json
@@ -20,26 +20,29 @@ HEAD = """# Configuration
 
 Written by `python -m memvae.settings.readme`; do not edit.
 [`config.yaml`](config.yaml) has every default with its source.
-[Extending](../docs/extending.md) says how to change them, [Running](../docs/running.md#in-a-folder-of-your-own) where.
-[`paper.yaml`](paper.yaml) has the authors' numbers and is no setting.
+[Extending](../docs/extending.md) says how to change settings.
+[Running](../docs/running.md#in-a-folder-of-your-own) says where your own configuration is found.
+[`paper.yaml`](paper.yaml) has the authors' numbers, not settings.
 
 `<name>` stands for a name of your choice.
-A number without a unit has none.
+A number has a unit only if one is given.
 """
 ABOUT = {
-    "datasets": """Defaults are those of a data set of your own; `config.yaml` has those of the four that are there.
-What `datasets.<name>.training` leaves out is taken from `training`.""",
-    "models": """A model is what it changes of its data set's network, and takes the rest from there.
-Without them, `attention` is `sigmoid` and `composition` is `mlp`.""",
-    "training": "All runs share these.",
-    "runs": """Three lists of runs: `appendix` has those of the paper's appendix, `extended` those of the main text
-and a reference model of ours.
-The third, `own`, is empty.""",
-    "analyses": "A block bears the name of a folder of `memvae/analyses`, or names a `module`.",
-    "ablations": """An ablation is a model, varied along some axes.
+    "datasets": """These defaults are for your own data set.
+`config.yaml` has the values of the four data sets that we provide.
+Keys that `datasets.<name>.training` leaves out are taken from `training`.""",
+    "models": """A model has the keys in which it differs from its data set's network.
+It takes all other keys from there.
+By default, `attention` is `sigmoid` and `composition` is `mlp`.""",
+    "training": "All runs use these settings.",
+    "runs": """There are three lists of runs.
+`appendix` has the runs of the paper's appendix, `extended` those of the main text and a reference model of ours.
+`own` is empty, for your runs.""",
+    "analyses": "The name of a block is that of a folder in `memvae/analyses`, or the block names a `module`.",
+    "ablations": """An ablation is a model that is varied along some axes.
 [Extending](../docs/extending.md) shows how to add one.
-With null in place of its block an ablation is left out.""",
-    "scales": "A scale is what it changes; `config.yaml` has four.",
+With null instead of its block, an ablation is left out.""",
+    "scales": "A scale has the keys in which it differs from the settings above.",
 }
 
 
@@ -81,7 +84,7 @@ def _analyses(rule: Any, raw: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _table(rows: Iterable[str]) -> str:
-    return "\n".join(["| key | meaning | may be | default |", "|---|---|---|---|", *rows, ""])
+    return "\n".join(["| key | meaning | allowed values | default |", "|---|---|---|---|", *rows, ""])
 
 
 def _default(value: Any) -> str:

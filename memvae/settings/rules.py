@@ -1,8 +1,8 @@
-"""What a setting may be: one definition for YAML, JSON, Python and the documentation. Standard library only.
+"""The allowed values of a setting: one definition for YAML, JSON, Python and the documentation. Standard library only.
 
-A rule checks a value: `check(value, where)` returns it (a whole float as a whole number) or raises InputError that
+A rule checks a value: `check(value, where)` returns it (a whole float as a whole number) or raises InputError, which
 names `where`, what was found, what is expected and, where it helps, what to write. `default` makes a key optional;
-`note` says what it means (config/README.md is made of them).
+`note` says what the key means (config/README.md is made from these notes).
 """
 
 import ast

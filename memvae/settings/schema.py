@@ -1,4 +1,4 @@
-"""Every key of config/config.yaml and what it may be, made of the rules of memvae/settings/rules.py."""
+"""Every key of config/config.yaml and its allowed values, made from the rules of memvae/settings/rules.py."""
 
 import dataclasses
 import math
@@ -24,22 +24,24 @@ SHAPE: dict[str, Rule] = {
     "hidden": NETWORK["hidden"],
     "latent": NETWORK["latent"],
     "slots": Either(
-        Whole(), ListOf(Whole(), 1, 100), note="S of each decoder layer, or one number for all; 0: no memory"
+        Whole(),
+        ListOf(Whole(), 1, 100),
+        note="S, the number of slots, of each decoder layer, or one number for all; 0: no memory",
     ),
 }
 SUM = Text("a sha256, 64 digits from 0 to f", "[0-9a-f]{64}", default=None)
 FILE = Fields(
     {
-        "sha256": dataclasses.replace(SUM, note="of the file"),
-        "sha256_rows": dataclasses.replace(SUM, note="of its sorted rows, in place of sha256"),
+        "sha256": dataclasses.replace(SUM, note="checksum of the file"),
+        "sha256_rows": dataclasses.replace(SUM, note="checksum of its sorted rows, instead of sha256"),
         "homes": ListOf(
-            Text("a URL from https:// to /", "https://[^ ]+/"), 1, note="where the file is downloaded from"
+            Text("a URL from https:// to /", "https://[^ ]+/"), 1, note="URLs from which the file can be downloaded"
         ),
     }
 )
 FILES = MapOf(FILE, Text("the name of a file", "[A-Za-z0-9][A-Za-z0-9._-]*"), default=None, note="raw files by name")
 DATASET: dict[str, Rule] = {
-    "title": Text(note="in tables and figures"),
+    "title": Text(note="its name in tables and figures"),
     "loader": Text(
         "mnist, ocr_letters, frey_faces, digits, hdf5, or your module and function, written own.gray:gray",
         r"mnist|ocr_letters|frey_faces|digits|hdf5|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
@@ -47,26 +49,28 @@ DATASET: dict[str, Rule] = {
     ),
     "file": Text("a path without { and }", "[^{}]+", default=None, note="your HDF5 file, for the loader hdf5"),
     "image": NETWORK["image"],
-    "likelihood": dataclasses.replace(NETWORK["likelihood"], default="bernoulli", note="of a pixel"),
-    "binarise": OneOf(("each_epoch", "never"), note="x ~ Bernoulli(pixel), anew every epoch, or never"),
-    "network": Fields(SHAPE, note="what its models share"),
-    "training": Fields({**LENGTH, **optional(OPTIMISER)}, note="what its trainings share"),
+    "likelihood": dataclasses.replace(NETWORK["likelihood"], default="bernoulli", note="distribution of a pixel"),
+    "binarise": OneOf(
+        ("each_epoch", "never"), note="whether grey pixels are binarised, x ~ Bernoulli(pixel), anew in every epoch"
+    ),
+    "network": Fields(SHAPE, note="network settings of all its models"),
+    "training": Fields({**LENGTH, **optional(OPTIMISER)}, note="training settings of all its models"),
     "files": FILES,
 }
 # of a data set what its arrays are made of
 RAW = {**DATASET, **optional({name: DATASET[name] for name in ("network", "training")})}
 MODEL: dict[str, Rule] = {
-    "title": Text(note="in tables and figures"),
+    "title": Text(note="its name in tables and figures"),
     **optional(SHAPE),
     **optional({name: NETWORK[name] for name in ("attention", "composition", "pseudo_inputs")}),
     "parameters": dataclasses.replace(
-        NAME, default=None, note="a model: as many pseudo_inputs, unless they are named, as make it equally large"
+        NAME, default=None, note="another model; pseudo_inputs, if not given, is chosen to make this one equally large"
     ),
 }
 RUN: dict[str, Rule] = {
     "dataset": dataclasses.replace(NAME, note="a key of `datasets`"),
     "model": dataclasses.replace(NAME, note="a key of `models`"),
-    "k": Whole(1, note="K of the bound"),
+    "k": Whole(1, note="K, the number of samples of the training bound"),
 }
 RUNS = ListOf(Fields(RUN))
 VARIED: dict[str, Rule] = {  # what an axis of an ablation may change
@@ -75,13 +79,15 @@ VARIED: dict[str, Rule] = {  # what an axis of an ablation may change
     **{f"training.{name}": rule for name, rule in TRAINING.items() if name not in ("samples", "full_epochs")},
 }
 ABLATION: dict[str, Rule] = {
-    "title": Text(note="of its table and figures"),
+    "title": Text(note="title of its table and figures"),
     "dataset": RUN["dataset"],
     "base": dataclasses.replace(NAME, note="the model that is varied, which is the baseline"),
-    "k": Whole(1, default=1, note="K of the bound"),
-    "epochs": dataclasses.replace(POSITIVE, default=None, note="without it those of the data set at this scale"),
-    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="without it those of the configuration"),
-    "axes": Axes(VARIED, note="a list of values of a key, or labels with changes of several keys; null: none"),
+    "k": Whole(1, default=1, note="K, the number of samples of the training bound"),
+    "epochs": dataclasses.replace(
+        POSITIVE, default=None, note="epochs of each model; if left out, those of the data set at this scale"
+    ),
+    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="if left out, those of the configuration"),
+    "axes": Axes(VARIED, note="for each axis a list of values, or labels with changes of several keys; null: none"),
     "crossed": ListOf(ListOf(Text(), 2), default=None, note="axes whose values are tried in every combination"),
 }
 BLOCK: dict[str, Rule] = {
@@ -89,30 +95,34 @@ BLOCK: dict[str, Rule] = {
         "a module and its declaration, written own.distances:ANALYSIS",
         "[^ :]+:[^ :]+",
         default=None,
-        note="where it is, if not in memvae",
+        note="where the analysis is declared, if it is not in memvae",
     ),
-    "models": ListOf(NAME, 1, default=None, note="which it is about; without it all runs"),
-    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="which it shows; without it all of `seeds`"),
+    "models": ListOf(NAME, 1, default=None, note="models that it analyses; if left out, those of all runs"),
+    "seeds": ListOf(Whole(0, SEEDS), 1, different=True, default=None, note="seeds that it shows; default: all `seeds`"),
 }
 
 
 def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
     """The rules of the whole configuration. blocks: its `analyses`, which name what else there is."""
     analyses: dict[str, Rule] = {
-        "dataset": dataclasses.replace(NAME, note="a key of `datasets`: that of the analyses that name models"),
+        "dataset": dataclasses.replace(NAME, note="a key of `datasets`, for the analyses that have `models`"),
         "classifier": Fields(
-            {"epochs": Whole(1, note="passes over the training images, of the classifier of `imputation`")}
+            {"epochs": Whole(1, note="passes over the training images for the classifier of `imputation`")}
         ),
     }
     for name, analysis in registry.registered(blocks).items():
         analyses[name] = Fields({**BLOCK, **analysis.declared.settings})
     changed = {k: dataclasses.replace(rule, partial=True) for k, rule in analyses.items() if isinstance(rule, Fields)}
     scale: dict[str, Rule] = {
-        "title": Text(note="what tables and figures say of it"),
+        "title": Text(note="description of the scale in tables and figures"),
         "weights": OneOf(
-            ("trained", "published"), default=None, note="published: those of models/; the other rows stay empty"
+            ("trained", "published"),
+            default=None,
+            note="published: take the weights in models/ and leave other rows empty",
         ),
-        "replace": MapOf(Nothing(NAME), NAME, default=None, note="one data set for another; null: none"),
+        "replace": MapOf(
+            Nothing(NAME), NAME, default=None, note="data set -> the data set that replaces it; null: none"
+        ),
         "epochs": MapOf(
             POSITIVE,
             Text("a data set, or with the K of its runs, as mnist-k50", "[a-z0-9_]+(-k[1-9][0-9]*)?"),
@@ -123,20 +133,20 @@ def rules(blocks: Mapping[str, Any]) -> dict[str, Rule]:
             {**LENGTH, **OPTIMISER},
             True,
             default=None,
-            note="what differs from `training` and the data sets' own",
+            note="differences from `training` and from the data sets' training",
         ),
-        "analyses": Fields({**analyses, **changed}, True, default=None, note="what differs from `analyses`"),
+        "analyses": Fields({**analyses, **changed}, True, default=None, note="differences from `analyses`"),
         "ablations": MapOf(
             Nothing(Fields(ABLATION, partial=True)),
             NAME,
             default=None,
-            note="what differs from `ablations`; null: none",
+            note="differences from `ablations`; null: none",
         ),
     }
     return {
         "scale": Text(note="one of `scales`"),
-        "seeds": ListOf(Whole(0, SEEDS), 1, different=True, note="one run of every model per seed"),
-        "data_folder": Text(default="", note="a folder with already downloaded files"),
+        "seeds": ListOf(Whole(0, SEEDS), 1, different=True, note="every model is trained once per seed"),
+        "data_folder": Text(default="", note="a folder with files that are already downloaded"),
         "datasets": MapOf(Fields(DATASET), NAME),
         "models": MapOf(Fields(MODEL), NAME),
         "training": Fields(OPTIMISER),

@@ -1,5 +1,6 @@
-"""What one run is: its network, its training, its seed. It travels as JSON, so that a machine which only trains needs
-neither YAML nor a schema; the standard library alone is imported here.
+"""The specification of one run: its network, its training, its seed.
+
+A job gets it as JSON, so a machine that only trains needs neither YAML nor a schema. Standard library only.
 """
 
 import dataclasses
@@ -11,10 +12,10 @@ from typing import Any
 from memvae.errors import InputError
 from memvae.settings.rules import SEEDS, Fields, ListOf, OneOf, Real, Rule, Text, Whole, keys_in_source
 
-# Raise a stage's number when its results change: what was computed before it is then computed again.
-# Those of the analyses stand in their folders.
+# Raise a stage's number when its results change: older results are then computed again.
+# The versions of the analyses are in their folders.
 STAGES = {"prepare": 2, "train": 2, "classifier": 1, "table": 4, "figure": 4, "page": 4, "archive": 2}
-OLD_KEYS = ("dataset_title", "model_title")  # in specifications of before; a title is no part of a run
+OLD_KEYS = ("dataset_title", "model_title")  # keys of older specifications; a title is not part of a run
 
 _LAYERS = Path(__file__).resolve().parents[1] / "model/layers.py"
 POSITIVE = Whole(1)
@@ -25,40 +26,51 @@ PRECISION = OneOf(("float32", "bf16"))
 NETWORK: dict[str, Rule] = {
     "image": ListOf(POSITIVE, 2, 2, note="rows and columns, in pixels"),
     "hidden": ListOf(POSITIVE, 1, 100, note="units of each hidden layer, the one next to the data first"),
-    "latent": Whole(1, note="Z, the units of z"),
-    "slots": ListOf(Whole(), 1, 100, note="S of each decoder layer; 0: no memory"),
-    "attention": OneOf(keys_in_source(_LAYERS, "ATTENTIONS"), default="sigmoid", note="how the slots are weighted"),
-    "composition": OneOf(keys_in_source(_LAYERS, "COMPOSITIONS"), default="mlp", note="how what is read joins a layer"),
+    "latent": Whole(1, note="Z, the number of latent variables"),
+    "slots": ListOf(Whole(), 1, 100, note="S, the number of slots, of each decoder layer; 0: no memory"),
+    "attention": OneOf(keys_in_source(_LAYERS, "ATTENTIONS"), default="sigmoid", note="how slots are weighted"),
+    "composition": OneOf(keys_in_source(_LAYERS, "COMPOSITIONS"), default="mlp", note="how h_g and h_m are combined"),
     "likelihood": OneOf(("bernoulli", "gaussian"), default="bernoulli"),
-    "pseudo_inputs": Whole(default=0, note="N learned images whose posteriors make up the prior; 0: N(0, I)"),
+    "pseudo_inputs": Whole(
+        default=0, note="N, the number of learned images whose posteriors form the prior; 0: prior N(0, I)"
+    ),
 }
 OPTIMISER: dict[str, Rule] = {
-    "learning_rate": Real(0, open_below=True, note="of Adam, at the start"),
-    "beta1": Real(0, 1, open_above=True, note="of Adam, for the mean of the gradient"),
-    "beta2": Real(0, 1, open_above=True, note="of Adam, for the mean of its square"),
-    "epsilon": Real(0, open_below=True, note="Lasagne's form: added to the uncorrected sqrt(v)"),
-    "decay": Real(0, 1, open_below=True, note="factor of the learning rate per epoch after constant_epochs"),
-    "clip_norm": Real(0, open_below=True, note="largest norm of the whole gradient"),
-    "clip_element": Real(0, open_below=True, note="largest size of each of its elements, after that"),
-    "reconstruction_weight": Real(0, note="nats per hidden layer; memory models only"),
-    "reconstruction_draw": OneOf(("shared", "second"), note="of z: the objective's own, or a second one"),
+    "learning_rate": Real(0, open_below=True, note="Adam's learning rate at the start"),
+    "beta1": Real(0, 1, open_above=True, note="Adam's decay rate for the mean of the gradient"),
+    "beta2": Real(0, 1, open_above=True, note="Adam's decay rate for the mean of the squared gradient"),
+    "epsilon": Real(0, open_below=True, note="Adam's epsilon in Lasagne's form, added to the uncorrected sqrt(v)"),
+    "decay": Real(0, 1, open_below=True, note="factor on the learning rate per epoch, after constant_epochs"),
+    "clip_norm": Real(0, open_below=True, note="maximum norm of the whole gradient"),
+    "clip_element": Real(
+        0, open_below=True, note="maximum size of each element of the gradient, applied after clip_norm"
+    ),
+    "reconstruction_weight": Real(
+        0, note="weight of the local reconstruction error, nats per hidden layer; models with memory only"
+    ),
+    "reconstruction_draw": OneOf(
+        ("shared", "second"),
+        note="which z the local reconstruction error uses: that of the objective, or a second draw",
+    ),
     "curve_every": Whole(1, note="epochs between two points of the test curve"),
-    "precision": OneOf(PRECISION.names, note="of matrix products"),
-    "images": Whole(default=0, note="training images, a random subset by the seed, in as many steps as all; 0: all"),
+    "precision": OneOf(PRECISION.names, note="precision of matrix products"),
+    "images": Whole(
+        default=0, note="size of a random subset of the training images, chosen by the seed; steps as with all; 0: all"
+    ),
     "validation": Real(
         0,
         1,
         open_above=True,
         default=0.0,
-        note="share of the training images that is held out; keeps the best epoch on it",
+        note="share of the training images that is held out; the epoch with the best bound on them is kept",
     ),
 }
 TRAINING: dict[str, Rule] = {
     "samples": Whole(1, note="K of the bound"),
     "epochs": Whole(1, note="passes over the training images"),
-    "full_epochs": Whole(1, note="the data set's own number; with fewer epochs the schedule is compressed"),
-    "constant_epochs": Whole(note="epochs at the full learning rate, of the data set's own number"),
-    "batch_size": Whole(2, note="images of a step"),
+    "full_epochs": Whole(1, note="the data set's number of epochs; with fewer the schedule is compressed"),
+    "constant_epochs": Whole(note="epochs at the full learning rate, if trained for the data set's number of epochs"),
+    "batch_size": Whole(2, note="images per step"),
     "binarise": OneOf(("each_epoch", "never")),
     **OPTIMISER,
 }
@@ -108,7 +120,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Training:
-    """One training; the meaning of each number stands in TRAINING, its source in `config/config.yaml`."""
+    """One training; TRAINING has the meaning of each number, `config/config.yaml` its source."""
 
     samples: int  # K of the bound
     epochs: int

@@ -1,4 +1,4 @@
-"""YAML that says what it seems to say. The standard library alone is imported at the top."""
+"""Strict YAML: repeated keys and ambiguous values are refused. Only the standard library is imported at the top."""
 
 import re
 from pathlib import Path

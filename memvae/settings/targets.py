@@ -1,4 +1,4 @@
-"""What each file of the workflow is made of: paths, settings, rows and inputs, the same for it and the command line.
+"""What each file of the workflow is made from: paths, settings, rows and inputs, for the workflow and the command line.
 
 Standard library only: Snakemake imports this at every dry run.
 """
@@ -137,10 +137,10 @@ def ablation_part(config: Config, analysis: Registered) -> dict[str, Any]:
 
 
 def made(config: Config, placed: Callable[[str], str] = str) -> list[str]:
-    """The ablations whose target was made here with the settings of now, and whose files are all there.
+    """The ablations whose target was made here with the current settings, and whose files all exist.
 
-    What shows them needs no training: with other settings they are shown when their target is made again.
-    placed: where a file stands, if not at its own path.
+    Tables and figures that show them never start a training: after a change of settings, an ablation is shown again
+    only when its target was made again. placed: the place of a file, if it is not at its own path.
     """
     found = []
     for name, analysis in config.apart.items():

@@ -1,7 +1,7 @@
-"""How much work a job is, from its specification alone. Standard library only.
+"""How much work a job is, computed only from its specification. Standard library only.
 
-The work decides whether a job is compiled, and with that the last bits of its results: so these numbers are fixed.
-How long a job takes on a machine is estimated elsewhere (memvae/operations/cost.py), and decides nothing.
+The work decides whether a job is compiled, and so the last bits of its results; therefore these numbers are fixed.
+memvae/operations/cost.py estimates how long a job takes on a machine; this has no effect on results.
 """
 
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Training of one run: resumable at every epoch, bit for bit the same on the CPU as if it had never stopped."""
+"""Training of one run: it can resume at every epoch; on the CPU, with the bits of an uninterrupted run."""
 
 import math
 import os

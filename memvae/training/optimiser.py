@@ -1,4 +1,4 @@
-"""Adam as Lasagne writes it, the clipping before it, and the learning-rate schedule."""
+"""Adam in Lasagne's form, gradient clipping, and the learning-rate schedule."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The training state on disk: what a killed job continues from, and the lock that keeps a second process out."""
+"""The training state on disk, from which a killed job continues, and the lock that stops a second process."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Training steps: one by one on a CPU, eager or compiled, many as one graph on a GPU. The same function in all."""
+"""Training steps: on a CPU one by one, eager or compiled; on a GPU many as one graph. The function is the same."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

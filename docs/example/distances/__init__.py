@@ -1,4 +1,4 @@
-"""How far apart the posteriors of test images lie, within a class and between classes: an analysis of one's own."""
+"""An example of your own analysis: distances between posteriors of test images, within a class and between classes."""
 
 from memvae.analyses import Analysis, Work
 from memvae.settings.rules import Whole

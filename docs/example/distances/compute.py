@@ -1,4 +1,4 @@
-"""From a model and test images to two distances for each image."""
+"""Two distances for each test image, computed from a model."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Differences of two models over the same images and seeds: interval, p-value, and the correction for their number."""
+"""Differences of two models over the same images and seeds: intervals, and p-values corrected for their number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ ANALYSIS = Analysis(
     version=1,
     settings={
         "samples": Whole(2, note="the largest K"),
-        "more_samples": MapOf(Whole(), note="a larger one by data set; 0 or left out: none"),
+        "more_samples": MapOf(Whole(), note="a larger K for each data set; 0 or left out: none"),
         "images": Whole(2, note="test images"),
     },
     tables={"likelihood_by_k": "Log-likelihood against K"},

@@ -1,4 +1,4 @@
-"""How far the estimate of the log-likelihood is from that with the most samples, against K."""
+"""How far the estimate of the log-likelihood with K samples is from that with the most samples."""
 
 from collections.abc import Iterator
 from math import exp, lgamma, sqrt

@@ -19,14 +19,14 @@ def work(network: Network, settings: Mapping[str, Any], train_images: int, test_
 ANALYSIS = Analysis(
     version=1,
     settings={
-        "draws": Whole(2, note="of z from the prior, whose images are compared"),
+        "draws": Whole(2, note="draws of z from the prior, whose images are compared"),
         "cutoff": Real(
-            0, 0.5, open_below=True, open_above=True, note="cycles per pixel, from which an image is detail"
+            0, 0.5, open_below=True, open_above=True, note="cycles per pixel; higher frequencies are local detail"
         ),
-        "images": Whole(note="test images with K = samples; 0: all"),
-        "samples": Whole(1, note="K of their log-likelihood, per condition"),
+        "images": Whole(note="test images with an L_K; 0: all"),
+        "samples": Whole(1, note="K of the log-likelihood of each condition"),
         "bound_draws": Whole(1, note="draws of z per image for L_1"),
-        "precision": OneOf(("float32", "bf16"), note="of the decoder's products"),
+        "precision": OneOf(("float32", "bf16"), note="precision of the decoder's matrix products"),
     },
     memory=True,
     tables={"detail": "Local detail without memory"},

@@ -1,6 +1,6 @@
-"""What the memory gives to an image: energy and pattern by spatial frequency, and likelihood, with it and disabled.
+"""What the memory adds to an image: energy and pattern by spatial frequency, and likelihood, with and without memory.
 
-The paper says of Figure 6, by eye, that the main pattern stays without the memory and local detail is lost.
+The paper judges Figure 6 by eye: without the memory, the main pattern stays and local detail is lost.
 """
 
 import numpy as np

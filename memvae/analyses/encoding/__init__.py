@@ -1,4 +1,4 @@
-"""What the memory encodes: classes in its preferences, and the log-likelihood that each layer's read-out carries."""
+"""What the memory encodes: classes in its preferences, and the log-likelihood due to each layer's read-out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,10 +25,10 @@ def work(network: Network, settings: Mapping[str, Any], train_images: int, test_
 ANALYSIS = Analysis(
     version=1,
     settings={
-        "images": Whole(note="test images with K = samples; 0: all"),
-        "samples": Whole(1, note="K of their log-likelihood, per replaced read-out"),
+        "images": Whole(note="test images with an L_K; 0: all"),
+        "samples": Whole(1, note="K of the log-likelihood of each replaced read-out"),
         "bound_draws": Whole(1, note="draws of z per image for L_1"),
-        "precision": OneOf(("float32", "bf16"), note="of the decoder's products"),
+        "precision": OneOf(("float32", "bf16"), note="precision of the decoder's matrix products"),
     },
     memory=True,
     labels=True,

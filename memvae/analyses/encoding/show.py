@@ -1,4 +1,4 @@
-"""How alike classes are by the memory's preferences, and what log-likelihood its read-out carries: numbers, table."""
+"""How similar classes are in the memory's preferences, and the log-likelihood due to its read-out: numbers, table."""
 
 from collections.abc import Iterator
 from itertools import combinations

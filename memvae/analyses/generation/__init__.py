@@ -5,7 +5,7 @@ from memvae.settings.rules import Whole
 
 ANALYSIS = Analysis(
     version=1,
-    settings={"draws": Whole(1, note="of z from the prior")},
+    settings={"draws": Whole(1, note="draws of z from the prior")},
     memory=True,
     figures={"fig6": "Figure 6: memory disabled"},
 )

@@ -1,6 +1,7 @@
-"""An independent classifier: the judge of completed images (ours; the paper judged by eye).
+"""An independent classifier that judges completed images (ours; the paper judged by eye).
 
-A small convolutional network on clean, real-valued training images; it never sees a model's output in training.
+A small convolutional network, trained on clean, real-valued training images; it never sees the output of a model in
+training.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Missing-value imputation (Figure 8): the missing pixels are drawn towards the model, iteration by iteration."""
+"""Missing-value imputation (Figure 8): in each iteration the missing pixels are replaced by the decoder's mean."""
 
 import numpy as np
 import torch

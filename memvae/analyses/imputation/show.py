@@ -1,4 +1,4 @@
-"""Completed images: the error over missing pixels, which classes are recovered, Figure 8, and the claim about it."""
+"""Completed images: the error over missing pixels, the recovered classes, Figure 8, and the claim about it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The log-likelihood of test images, the parts of the bound, and what memory gains."""
+"""The log-likelihood of test images, the parts of the bound, and the gain of memory."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,11 +17,11 @@ ANALYSIS = Analysis(
     version=3,
     settings={
         "samples": Whole(1, note="K of the reported log-likelihood"),
-        "more_samples": MapOf(Whole(), note="a larger K by data set; 0 or left out: none"),
-        "images": Whole(note="test images with K = samples; 0: all"),
+        "more_samples": MapOf(Whole(), note="a second, larger K for each data set; 0 or left out: none"),
+        "images": Whole(note="test images with an L_K; 0: all"),
         "bound_draws": Whole(1, note="draws of z per image for L_1 and its parts"),
-        "train_images": Whole(1, note="training images for train minus test"),
-        "precision": OneOf(("float32", "bf16"), note="of the decoder's products"),
+        "train_images": Whole(1, note="training images for the gap between training and test"),
+        "precision": OneOf(("float32", "bf16"), note="precision of the decoder's matrix products"),
     },
     tables={"likelihood": "Log-likelihood"},
     extended=("likelihood",),

@@ -1,6 +1,7 @@
 """Test log-likelihood by importance sampling, and the parts of the one-sample bound.
 
-Each image has its own keyed draws, in blocks of samples: neither the chunk size nor the other images change its value.
+Each image has its own keyed draws, in blocks of samples, so its value does not depend on the chunk size or on other
+images.
 """
 
 from collections.abc import Iterator

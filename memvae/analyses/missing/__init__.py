@@ -1,4 +1,4 @@
-"""Missing pixels inferred by the paper's plug-in chain and by chains that draw them, at the same cost and longer."""
+"""Missing pixels inferred by the paper's plug-in chain and by chains that draw pixels, at equal and at higher cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,14 +43,16 @@ def refused(settings: Mapping[str, Any], networks: Sequence[Network]) -> str:
 ANALYSIS = Analysis(
     version=2,
     settings={
-        "iterations": Whole(2, note="of every chain but the long one, each one pass through encoder and decoder"),
-        "burn_in": Whole(note="iterations that averages leave out"),
-        "long": Whole(1, note="times as many iterations, and as many of burn-in, has the long Metropolis chain"),
+        "iterations": Whole(
+            2, note="iterations of every chain but the long one; each is a pass through encoder and decoder"
+        ),
+        "burn_in": Whole(note="iterations at the start that averages leave out"),
+        "long": Whole(1, note="factor on iterations and burn_in for the long Metropolis chain"),
         "images": Whole(2, note="test images, the first ones"),
         "samples": Whole(2, note="draws of z for the log-likelihood of the missing pixels"),
-        "squares": ListOf(Whole(2), note="side of the missing centred square, pixels"),
-        "drops": ListOf(Real(0.001, 1), note="probability that a pixel is missing"),
-        "left_half": Flag(note="the left half is missing"),
+        "squares": ListOf(Whole(2), note="sides of the missing centred squares, pixels"),
+        "drops": ListOf(Real(0.001, 1), note="probabilities that a pixel is missing"),
+        "left_half": Flag(note="whether to include missing left halves"),
     },
     needs=("data", "classifier"),
     labels=True,

@@ -1,6 +1,7 @@
-"""Missing pixels inferred by several chains, and the log-likelihood of what they were to infer.
+"""Missing pixels inferred by several chains, and the log-likelihood of the true missing pixels.
 
-A model is given by its functions: `encode` from x [N, D] to q(z|x), which knows p(z), `decode` from z [N, Z] to p(x|z).
+A model is given by two functions: `encode` maps x [N, D] to q(z|x), which also knows p(z); `decode` maps z [N, Z] to
+p(x|z).
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Chains on the same missing pixels: errors, recovered classes, log-scores; what is left of the paper's claim."""
+"""Chains on the same missing pixels: errors, recovered classes and log-scores, and numbers on the paper's claim."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Trainable parameters (Table 3): instantiate and count; no data, no training."""
+"""Trainable parameters (Table 3), counted on the instantiated networks, without data or training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

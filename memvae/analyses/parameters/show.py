@@ -1,4 +1,4 @@
-"""Table 3: trainable parameters beside the paper's, which are printed in thousands."""
+"""Table 3: numbers of trainable parameters, ours and the paper's, which are printed in thousands."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -15,9 +15,9 @@ def work(network: Network, settings: Mapping[str, Any], train_images: int, test_
 ANALYSIS = Analysis(
     version=1,
     settings={
-        "steps": Whole(1, note="of the authors' classifier"),
-        "svc_c": ListOf(Real(0, open_below=True), 1, note="LinearSVC: C is chosen among these on training images"),
-        "svc_images": Whole(3, note="training images for that choice"),
+        "steps": Whole(1, note="steps of the authors' classifier"),
+        "svc_c": ListOf(Real(0, open_below=True), 1, note="values of LinearSVC's C; one is chosen on training images"),
+        "svc_images": Whole(3, note="training images for the choice of C"),
     },
     labels=True,
     tables={"probing": "Classifiers on the features"},

@@ -1,4 +1,4 @@
-"""The accuracy of linear classifiers on the features, and whether memory costs any."""
+"""The accuracy of linear classifiers on the features, and whether memory lowers it."""
 
 from collections.abc import Iterator
 

@@ -21,7 +21,7 @@ def work(network: Network, settings: Mapping[str, Any], train_images: int, test_
 ANALYSIS = Analysis(
     version=1,
     settings={
-        "samples": Whole(SHOWN, note="of z from the prior, whose images are compared with the training images"),
+        "samples": Whole(SHOWN, note="draws of z from the prior, whose images are compared with training images"),
         "images": Whole(note="test images that are compared with the training images; 0: all"),
     },
     tables={"sample_distances": "Distance of samples to the training images"},

@@ -1,4 +1,4 @@
-"""Samples of the prior beside their nearest training images, and straight lines in z between test images."""
+"""Samples from the prior with their nearest training images, and interpolations in z between test images."""
 
 import numpy as np
 import torch

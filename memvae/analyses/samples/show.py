@@ -1,4 +1,4 @@
-"""What every model generates beside the nearest training images, and distances that say whether it copies them."""
+"""What every model generates, with the nearest training images, and distances that show whether it copies them."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What each slot of the memory stands for (Table 4, Figure 7)."""
+"""What each slot of the memory represents (Table 4, Figure 7)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

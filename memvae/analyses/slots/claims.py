@@ -1,4 +1,4 @@
-"""What the paper claims of the memory's slots (Table 4, Figure 7)."""
+"""The paper's claims about the memory's slots (Table 4, Figure 7)."""
 
 from math import sqrt
 

@@ -1,4 +1,4 @@
-"""Numbers of a file of slots, and how its layers and ranks are called."""
+"""Numbers from a file of the analysis `slots`, and names of its layers and ranks."""
 
 from collections.abc import Sequence
 from itertools import combinations
