@@ -52,8 +52,7 @@ def crammer_singer(h: Tensor, labels: Tensor, steps: int) -> Tensor:
 
     Minimises mean_i max(0, 1 + max_{j != y_i} s_ij - s_i,y_i) + (1e-4 / 2) ||W||^2 with s = h W, on batches of 100 in
     order, by AdaGrad: W <- W - 0.1 g / sqrt(sum of g^2 + 1e-4). h: [N, H]; labels: int64 [N].
-    Differs: the position of AdaGrad's 1e-4 (in the root, as Lasagne has it) and the start at 0 are not in the sources
-    we have.
+    Differs: AdaGrad's 1e-4 stands in the root, and W starts at 0 (docs/differences.md).
     """
     classes = int(labels.max()) + 1
     weights, squares = torch.zeros(h.shape[1], classes), torch.zeros(h.shape[1], classes)
