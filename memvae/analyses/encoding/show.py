@@ -128,7 +128,7 @@ def findings(view: View) -> list[str]:
             place = f"classes by {one} and {other}"
             rank, p = (view.number(row, quantity, place) for quantity in ("rank correlation", "p"))
             if rank and p:
-                alike.append(f"{_name(other)} and {_name(one)} {rank.mean:+.2f} (p {max(p.values):.3f})")
+                alike.append(f"{_name(other)} and {_name(one)} {rank.mean:+.2f} (p {max(p.values):.4f})")
         lost = {
             one: view.number(row, "change", f"memory {one}") for one in _conditions(found[0]) if one.endswith("/ones")
         }

@@ -68,7 +68,7 @@ def findings(view: View) -> list[str]:
     full, *others = (found[0].array("images")[CONDITIONS.index(one)] for one in condition_titles(found[0]))
     words = list(condition_titles(found[0]).values())[1:]
     changes = [
-        f"{np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(full, images, strict=True)]):.2f} with the {label}"
+        f"{np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(full, images, strict=True)]):.2f} with {label}"
         for label, images in zip(words, others, strict=True)
     ]
     return [
