@@ -86,6 +86,19 @@ def test_a_wrong_option_is_refused_in_one_line(folder: Path, options: list[str],
         assert words in lines[0]
 
 
+def test_data_of_another_file_are_not_taken_for_those_of_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """The demo has made data/digits.h5; the user names images of their own, with a slip in the name."""
+    folder = project.make(tmp_path / "project")
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data/digits.h5").write_bytes(b"the demo's")
+    (folder / "own.yaml").write_text("datasets: {digits: {title: mine, loader: hdf5, file: mne.h5}}\n")
+    result = project.snakemake(folder, "-n", "--configfile", "own.yaml", "--config", "scale=demo")
+    assert result.returncode == 2 and "memvae: datasets.digits.file: found no file mne.h5" in result.stderr
+    (folder / "mne.h5").write_bytes(b"mine")
+    result = project.snakemake(folder, "-n", "--quiet", "rules", "--configfile", "own.yaml", "--config", "scale=demo")
+    assert "\nprepare 1" in "\n" + _squeezed(result), result.stderr
+
+
 def test_an_altered_data_file_is_refused_by_name(tmp_path: Path) -> None:
     folder = project.make(tmp_path / "project")
     altered = tmp_path / "downloaded" / "frey_faces" / "frey_rawface.mat"
@@ -153,7 +166,7 @@ def test_results_do_not_depend_on_cores_or_order(finished: Path, tmp_path: Path)
 
 def test_every_run_carries_seed_versions_and_checksums(finished: Path) -> None:
     files = sorted((finished / "results/tiny/evaluation").glob("digits-*/*.h5"))
-    assert len(files) == 3 * 4 + 3 * 1 + 3 * 2  # of as many runs each, as in the default target's test
+    assert len(files) == 3 * 4 + 3 * 1 + 4 * 2  # of as many runs each, as in the default target's test
     for path in files:
         with h5py.File(path) as file:
             for name in ("spec", "settings", "data_sha256", "model_sha256", "code_version", "packages", "epoch"):

@@ -173,6 +173,18 @@ class Config:
         if self.data_folder:
             os.environ["MEMVAE_DATA_FOLDER"] = str(user_path(self.data_folder, "data_folder").resolve())
 
+    def check_own_files(self) -> None:
+        """Raises InputError where a data set's own file is not there.
+
+        Without this Snakemake would take data that were prepared from another file as they are.
+        """
+        for name, file in ((name, dataset.get("file")) for name, dataset in self.datasets.items()):
+            if file and not Path(file).is_file():
+                raise InputError(
+                    f"datasets.{name}.file: found no file {file}, expected your HDF5 file; its path is relative to the "
+                    "folder that you work in"
+                )
+
     def scale_note(self) -> str:
         """What every table and figure below the paper's scale says of itself; empty at the paper's scale."""
         if self.scale == PAPER:

@@ -236,6 +236,15 @@ def test_few_classes_have_no_order_of_pairs_and_are_drawn(tmp_path, classes):
     assert as_csv(table(found).records)
 
 
+def test_a_memory_that_gives_all_classes_one_slot_orders_nothing(tmp_path):
+    """Correlations that differ in their tenth decimal: no rank correlation, and no most similar classes."""
+    values = preferences()
+    values["layer0"] = np.tile(np.eye(1, values["layer0"].shape[1]), (10, 1)) + 1e-6 * values["layer0"]
+    found = view(tmp_path, values=values)
+    assert not [one for one in measure(found) if one.quantity == "p" and "layer0" in one.condition]
+    assert "all alike, 1.00" in as_markdown(table(found))
+
+
 def test_a_class_that_prefers_all_slots_alike_has_no_correlation_and_the_rest_is_shown(tmp_path):
     values = preferences()
     values["layer0"][2] = 0.1

@@ -42,6 +42,8 @@ def configured():
         if not AS_MODULE:  # there the words are those of the user's workflow
             check_targets(loaded)
         download.data_folder(loaded.data_folder)  # refuses one that is none
+        if workflow.is_main_process:  # a job elsewhere has its inputs alone
+            loaded.check_own_files()
     except InputError as error:
         refuse(error)
     return loaded

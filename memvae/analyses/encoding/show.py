@@ -19,6 +19,7 @@ from memvae.report.view import View, record_of
 from memvae.settings.config import Row
 
 KEPT, PIXELS, AUTHORS = "kept", "pixels", "authors"
+SPREAD = 1e-3  # of correlations: below it they have no order
 STRONGEST = 6  # pairs of classes that are named; the authors' file has six above 0.01
 NAMES = {PIXELS: "raw pixels", AUTHORS: "the authors' layer next to the data", "all": "every layer"}
 
@@ -163,7 +164,7 @@ def _notes(view: View) -> list[str]:
     return view.notes(
         "Read-out: what is read from memory, h_m, is replaced by ones, by zeros or by its mean over the training "
         "images, in one layer or in every layer. Change: from the memory as it is, image by image, same draws. The "
-        "recognition model stays as it is, trained with the memory, so a part of a change is its.",
+        "recognition model stays as it is, trained with the memory, so a part of a change is due to it.",
         f"Log-likelihood: nats per image, K = {samples:,}, first {images:,} test images. L1: "
         f"{file.setting(draws)} draws of z for each of {file.array(f'bound/{KEPT}').size:,} test images.",
         "Similarity of two classes: the correlation of their average preferences over slots, or of their mean images "
@@ -178,15 +179,24 @@ def _notes(view: View) -> list[str]:
 
 # ---- classes ---------------------------------------------------------------------------------------------------------
 def _compared(view: View, row: Row, found: list[Stored]) -> list[tuple[str, str]]:
-    """The sides whose orders of the pairs of classes are compared. With fewer than four classes, or where a class
-    prefers all slots alike and so has no correlation, there is no order to compare."""
+    """The sides whose orders of the pairs of classes are compared.
+
+    There is no order to compare with fewer than four classes, where a class prefers all slots alike and so has no
+    correlation, or where all correlations are equal but for SPREAD, as those of a memory with one slot in use.
+    """
     if len(labels(found[0])) < 4:
         return []
     sides = [*([AUTHORS] if _with_authors(view, row, found[0]) else []), PIXELS, *layers(found[0])]
     matrices = {side: [_side(view, file, side) for file in found] for side in sides}
-    complete = [side for side in sides if all(np.isfinite(matrix).all() for matrix in matrices[side])]
+    complete = [side for side in sides if all(_differ(matrix) for matrix in matrices[side])]
     wanted = {*((AUTHORS, side) for side in (PIXELS, "layer0")), *combinations(sides[sides.index(PIXELS) :], 2)}
     return [pair for pair in combinations(complete, 2) if pair in wanted]
+
+
+def _differ(matrix: np.ndarray) -> bool:
+    """Whether every two classes have a correlation, and these are not all equal."""
+    between = matrix[~np.eye(len(matrix), dtype=bool)]
+    return between.size > 0 and bool(np.isfinite(between).all() and np.ptp(between) > SPREAD)
 
 
 def _with_authors(view: View, row: Row, file: Stored) -> bool:
@@ -220,6 +230,7 @@ def _strongest(view: View, found: list[Stored], side: str) -> dict[str, Any]:
     values = {pair: float(matrix[at]) for pair, at in pairs(labels(found[0])).items() if np.isfinite(matrix[at])}
     chosen = sorted(values, key=lambda pair: -values[pair])[:STRONGEST]
     words = ", ".join(f"{pair} {values[pair]:.2f}" for pair in chosen)
+    words = words if _differ(matrix) or not values else f"all alike, {max(values.values()):.2f}"
     return {"strongest": words, "smallest": None if side == AUTHORS else min(values.values(), default=None)}
 
 

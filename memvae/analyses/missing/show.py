@@ -170,14 +170,15 @@ def figure(view: View) -> Figure:
     accepted z; a column for the hardest noise of each kind."""
     found_noises = view.made[0][1][0].attribute("noises")
     noises = list({noise.partition("_")[0]: noise for noise in found_noises}.values())
-    left, right, between, foot, head, height, gap, legend = 0.5, 0.05, 0.42, 0.36, 0.2, 1.45, 0.28, 0.36  # inches
+    left, right, between, foot, head, height, gap, legend = 0.5, 0.05, 0.42, 0.36, 0.2, 1.45, 0.4, 0.36  # inches
     width = (style.PAGE - left - right - between * (len(noises) - 1)) / len(noises)
     rows = len(view.made) + 1
     first = view.made[0][1][0]
     words = f"seed {first.seed}, the first {first.array('labels').size:,} test images"
     said = (
-        "Bars at the end: one standard error over images. Averages are of the iterations after burn-in; during burn-in "
-        "all lines are of the last iteration, and the Metropolis chains accept every z.\n"
+        "Marks at the end, side by side: the last iteration, with one standard error over images. Averages are of the "
+        "iterations after burn-in. During burn-in all lines are of the last iteration, and Metropolis chains accept "
+        "all z.\n"
         f"{view.figure_note([one[0] for _, one in view.made], words)}"
     )
     burn_in = _lengths(first, LONG)[1]
@@ -192,9 +193,9 @@ def figure(view: View) -> Figure:
                 error = statistics.standard_error(found[0].array(f"{noise}/{chain}/{estimate}/error"))
                 look: Any = {"color": style.COLOURS[place], "linestyle": "-" if place else ":"}
                 axes.plot(np.arange(1, len(curve) + 1), curve, label=f"{CHAINS[chain]}: {estimate}", **look)
-                at = len(curve) * (1 + 0.06 * place)
+                at = len(curve) * (1 + 0.05 * place)
                 axes.errorbar([at], [curve[-1]], error, marker=style.MARKERS[place], **look)
-            axes.set(xscale="log", ylim=(0, None))
+            axes.set(xlabel="iteration", xscale="log", ylim=(0, None))
             axes.grid(alpha=0.25, linewidth=0.4)
             if not across:
                 axes.set_ylabel("squared error per missing pixel")
@@ -204,11 +205,11 @@ def figure(view: View) -> Figure:
         axes = canvas.axes(left + across * (width + between), foot, width, height)
         for place, (row, found) in enumerate(view.made):
             share = 100 * found[0].array(f"{noise}/{LONG}/accepted")[burn_in:]
-            colour = style.COLOURS[-1 - place]
+            colour = ("black", "#999999")[place % 2]
             axes.plot(
                 burn_in + 1 + np.arange(len(share)), share, color=colour, linewidth=0.5, label=style.text(row.title)
             )
-        axes.set(xlabel="iteration, after burn-in", ylim=(0, None))
+        axes.set(xlabel="iteration (without burn-in)", ylim=(0, None))
         axes.set_title(style.text(f"longer Metropolis chain: {noise_title(noise)}"))
         axes.grid(alpha=0.25, linewidth=0.4)
         if not across:
