@@ -16,6 +16,8 @@ from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table
 from memvae.report.view import View, record_of
 
+STYLES = ("-", "--", ":", "-.")  # of lines, by the K of training
+
 PAGE = Part(
     "Log-likelihood against K",
     "L_K is a lower bound in expectation, and rises with K. What the last steps still add says how much is missing.",
@@ -96,7 +98,14 @@ def figure(view: View) -> Figure:
     titles = list(dict.fromkeys(row.dataset for row, _ in view.made))
     models = list(dict.fromkeys(row.model for row, _ in view.made))
     said = "the bound L_K, with standard errors over images, paired"
-    canvas, placed = panels(titles, 1.9, 0.36, view.figure_note(view.done, said))
+    trained = sorted({row.k for row, _ in view.made})
+    labels = {
+        row: style.text(row.title) + (f", trained with K = {row.k}" if len(trained) > 1 else "") for row, _ in view.made
+    }
+    entries: dict[str, Any] = {}
+    beside = 4 if len(trained) == 1 else 3  # entries of the legend
+    legend = 0.15 * -(-len(set(labels.values())) // beside) + 0.08  # inches
+    canvas, placed = panels(titles, 1.9, 0.36 + legend, view.figure_note(view.done, said))
     for title, axes in placed.items():
         made = [(row, _counts(found[0])) for row, found in view.made if row.dataset == title]
         for row, counts in made:
@@ -105,11 +114,16 @@ def figure(view: View) -> Figure:
             if shown:
                 k, missing, error = (np.array(values) for values in zip(*shown, strict=True))
                 below = np.minimum(error, 0.9 * missing)  # a bar that reaches 0 has no end on a logarithmic axis
-                look: Any = style.look(models.index(row.model))
-                axes.errorbar(k, missing, (below, error), label=style.text(row.title), elinewidth=0.6, **look)
+                look: Any = style.look(models.index(row.model)) | {
+                    "linestyle": STYLES[trained.index(row.k) % len(STYLES)]
+                }
+                drawn = axes.errorbar(k, missing, (below, error), label=labels[row], elinewidth=0.6, **look)
+                entries.setdefault(labels[row], drawn)
         largest = max(counts[-1] for _, counts in made)
         axes.set(xlabel="K", xscale="log", yscale="log", ylabel=f"nats below K = {largest:,}")
-        axes.legend(frameon=False, loc="lower left")
+    place = (0.5, (canvas.below + 0.02) / canvas.size[1])
+    options: Any = {"frameon": False, "borderpad": 0, "labelspacing": 0.3, "ncols": beside}
+    canvas.figure.legend(entries.values(), entries.keys(), loc="lower center", bbox_to_anchor=place, **options)
     return canvas.figure
 
 
