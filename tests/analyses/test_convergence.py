@@ -107,6 +107,9 @@ def test_the_figure_shows_what_is_missing_at_every_k_but_the_largest(tmp_path):
     with style.paper():
         drawn = figure(view(tmp_path))
         (axes,) = drawn.axes
+        drawn.canvas.draw()
+        assert drawn.bbox.x0 <= drawn.legends[0].get_window_extent().x0  # nothing of the legend is cut
+        assert drawn.legends[0].get_window_extent().x1 <= drawn.bbox.x1
         lines = {container.get_label(): container.lines[0] for container in axes.containers}
         np.testing.assert_allclose(lines["VAE"].get_xdata(), ladder(50)[:-1])
         np.testing.assert_allclose(lines["VAE"].get_ydata(), [2 / k - 2 / 50 for k in ladder(50)[:-1]])

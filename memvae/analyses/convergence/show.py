@@ -103,7 +103,7 @@ def figure(view: View) -> Figure:
         row: style.text(row.title) + (f", trained with K = {row.k}" if len(trained) > 1 else "") for row, _ in view.made
     }
     entries: dict[str, Any] = {}
-    beside = 4 if len(trained) == 1 else 3  # entries of the legend
+    beside = (4 if len(titles) > 1 else 2) - (len(trained) > 1)  # entries of the legend
     legend = 0.15 * -(-len(set(labels.values())) // beside) + 0.08  # inches
     canvas, placed = panels(titles, 1.9, 0.36 + legend, view.figure_note(view.done, said))
     for title, axes in placed.items():
