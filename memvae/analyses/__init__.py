@@ -56,3 +56,9 @@ class Analysis:
         plain = self.tables if kind == "table" else self.figures
         more = {f"{name}{EXTENDED}": f"{plain[name]}, main text too" for name in self.extended if name in plain}
         return more if extended else plain
+
+    @property
+    def shown(self) -> dict[str, tuple[str, str]]:
+        """Every table and figure, those with the main text's models too: name -> kind and title."""
+        both = [(kind, self.titles(kind, extended)) for kind in KINDS for extended in (False, True)]
+        return {name: (kind, title) for kind, titles in both for name, title in titles.items()}

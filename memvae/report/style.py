@@ -18,6 +18,7 @@ PAGE = 6.75  # inches: of both
 NOTE_SIZE = 6.5  # points
 # Okabe and Ito (2008): distinct for the colour-blind; the yellow is left out, too pale on white.
 COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 RED = "#E00000"
 
@@ -50,9 +51,10 @@ METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def look(place: int) -> dict[str, str]:
-    """Colour and marker of the model at this place of a figure."""
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+def look(place: int, k: int = 0) -> dict[str, str]:
+    """Colour and marker of the model at this place of a figure, and the line of the K of training at place `k`."""
+    marks = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+    return {**marks, "linestyle": LINES[k % len(LINES)]}
 
 
 def text(words: str) -> str:

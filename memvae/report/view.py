@@ -65,6 +65,14 @@ class View:
         return made
 
     @cached_property
+    def by_dataset(self) -> dict[str, Pairs]:
+        """The rows of `made` by the title of their data set."""
+        found: dict[str, Pairs] = {}
+        for row, files in self.made:
+            found.setdefault(row.dataset, []).append((row, files))
+        return found
+
+    @cached_property
     def done(self) -> list[Stored]:
         """All files, in the order of the rows."""
         return [file for _, found in self.rows for file in found]

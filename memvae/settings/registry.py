@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from memvae.analyses import EXTENDED, KINDS, Analysis
+from memvae.analyses import EXTENDED, Analysis
 from memvae.errors import InputError
 from memvae.settings.rules import imported, known
 
@@ -57,7 +57,7 @@ def registered(blocks: Mapping[str, Any]) -> dict[str, Registered]:
         declared = found[name].declared
         if declared.of == "ablation":
             raise InputError(f"analyses.{name}: found an analysis of ablations; put yours into `ablations`")
-        for shown in (one for kind in KINDS for extended in (False, True) for one in declared.titles(kind, extended)):
+        for shown in declared.shown:
             if owners.setdefault(shown, name) != name:
                 raise InputError(
                     f"analyses.{name}: found {shown!r}, a table or figure of {owners[shown]} too; expected another name"

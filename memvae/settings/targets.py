@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from memvae.analyses import KINDS
 from memvae.settings.config import Config, Row
 from memvae.settings.registry import Registered
 
@@ -51,9 +50,7 @@ def shown(config: Config) -> dict[str, tuple[str, Registered]]:
     return {
         name: (kind, one)
         for one in (*_made_analyses(config), *config.apart.values())
-        for kind in KINDS
-        for extended in (False, True)
-        for name in one.declared.titles(kind, extended)
+        for name, (kind, _) in one.declared.shown.items()
     }
 
 
@@ -76,8 +73,7 @@ def title(config: Config, name: str) -> str:
     """The title of a table, a figure or a scorecard in Snakemake's report."""
     if name in TITLES:
         return TITLES[name]
-    kind, analysis = shown(config)[name]
-    return {**analysis.declared.titles(kind), **analysis.declared.titles(kind, extended=True)}[name]
+    return shown(config)[name][1].declared.shown[name][1]
 
 
 def _made_analyses(config: Config) -> list[Registered]:

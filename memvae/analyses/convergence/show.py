@@ -16,8 +16,6 @@ from memvae.report.statistics import Measured
 from memvae.report.table import NOT_RUN, Column, Section, Table
 from memvae.report.view import View, record_of
 
-STYLES = ("-", "--", ":", "-.")  # of lines, by the K of training
-
 PAGE = Part(
     "Log-likelihood against K",
     "L_K is a lower bound in expectation, and rises with K. What the last steps still add says how much is missing.",
@@ -82,9 +80,9 @@ def table(view: View) -> Table:
 def findings(view: View) -> list[str]:
     """What the last step of K still adds, of each data set for the model that gains most."""
     sentences = []
-    for title in dict.fromkeys(row.dataset for row, _ in view.made):
-        *_, before, largest = _counts(next(found[0] for row, found in view.made if row.dataset == title))
-        steps = {row: view.number(row, "missing", f"K = {before}") for row, _ in view.made if row.dataset == title}
+    for title, made in view.by_dataset.items():
+        *_, before, largest = (1, *_counts(made[0][1][0]))  # with K = 1 alone nothing is added
+        steps = {row: view.number(row, "missing", f"K = {before}") for row, _ in made}
         row, most = max(((row, one) for row, one in steps.items() if one), key=lambda pair: pair[1].mean)
         sentences.append(
             f"{title}: from K = {before:,} to {largest:,} the estimate rises by at most {most.mean:.3f} ± "
@@ -95,7 +93,6 @@ def findings(view: View) -> list[str]:
 
 def figure(view: View) -> Figure:
     """One panel per data set: what is missing to the L_K of the largest K, against K, both on logarithmic axes."""
-    titles = list(dict.fromkeys(row.dataset for row, _ in view.made))
     models = list(dict.fromkeys(row.model for row, _ in view.made))
     said = "the bound L_K, with standard errors over images, paired"
     trained = sorted({row.k for row, _ in view.made})
@@ -103,20 +100,18 @@ def figure(view: View) -> Figure:
         row: style.text(row.title) + (f", trained with K = {row.k}" if len(trained) > 1 else "") for row, _ in view.made
     }
     entries: dict[str, Any] = {}
-    beside = (4 if len(titles) > 1 else 2) - (len(trained) > 1)  # entries of the legend
+    beside = (4 if len(view.by_dataset) > 1 else 2) - (len(trained) > 1)  # entries of the legend
     legend = 0.15 * -(-len(set(labels.values())) // beside) + 0.08  # inches
-    canvas, placed = panels(titles, 1.9, 0.36 + legend, view.figure_note(view.done, said))
+    canvas, placed = panels(list(view.by_dataset), 1.9, 0.36 + legend, view.figure_note(view.done, said))
     for title, axes in placed.items():
-        made = [(row, _counts(found[0])) for row, found in view.made if row.dataset == title]
+        made = [(row, _counts(found[0])) for row, found in view.by_dataset[title]]
         for row, counts in made:
             points = [(k, view.number(row, "missing", f"K = {k}")) for k in counts[:-1]]
             shown = [(k, one.mean, one.error or 0.0) for k, one in points if one and one.mean > 0]
             if shown:
                 k, missing, error = (np.array(values) for values in zip(*shown, strict=True))
                 below = np.minimum(error, 0.9 * missing)  # a bar that reaches 0 has no end on a logarithmic axis
-                look: Any = style.look(models.index(row.model)) | {
-                    "linestyle": STYLES[trained.index(row.k) % len(STYLES)]
-                }
+                look: Any = style.look(models.index(row.model), trained.index(row.k))
                 drawn = axes.errorbar(k, missing, (below, error), label=labels[row], elinewidth=0.6, **look)
                 entries.setdefault(labels[row], drawn)
         largest = max(counts[-1] for _, counts in made)

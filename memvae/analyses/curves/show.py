@@ -73,12 +73,8 @@ def points(view: View) -> Section:
 def findings(view: View) -> list[str]:
     """Of each data set which model ends highest, and whether the bounds still rise: the first seed of each row."""
     sentences = []
-    for title in dict.fromkeys(row.dataset for row, _ in view.made):
-        rows = {
-            row.title + (f", K = {row.k}" if row.k > 1 else ""): found[0]
-            for row, found in view.made
-            if row.dataset == title
-        }
+    for title, made in view.by_dataset.items():
+        rows = {row.title + (f", K = {row.k}" if row.k > 1 else ""): found[0] for row, found in made}
         last = {name: _last("test_bound")(file) for name, file in rows.items()}
         best, worst = max(last, key=last.__getitem__), min(last, key=last.__getitem__)
         curve = _points_of(rows[best], "test_bound")
@@ -133,7 +129,7 @@ def training(view: View) -> Figure:
     """The learning curves of all models; of many, the best are named."""
     rows = view.made
     everything = [file for _, found in rows for file in found]
-    named = [row for row, _ in (rows if len(rows) <= NAMED else _best(rows))]
+    named = [row for row, _ in (rows if len(rows) <= NAMED else _best(view.by_dataset))]
     models = list(dict.fromkeys(row.model for row in named))
     samples = sorted({row.k for row in named})
     averaged = len(everything) > CURVES
@@ -142,10 +138,7 @@ def training(view: View) -> Figure:
         label, look = "", {}
         if row in named:
             label = style.text(row.title) + (f", K = {row.k}" if len(samples) > 1 else "")
-            look = {
-                **style.look(models.index(row.model)),
-                "linestyle": ("-", "--", "-.", ":")[samples.index(row.k) % 4],
-            }
+            look = style.look(models.index(row.model), samples.index(row.k))
         for seeds in [found] if averaged else [[file] for file in found]:
             curves.setdefault(row.dataset, []).append(_curve(seeds, label, look))
     said = ["bounds with the K of the training"]
@@ -156,11 +149,8 @@ def training(view: View) -> Figure:
     return learning_curves(curves, view.figure_note(everything, "; ".join(said)))
 
 
-def _best(rows: Pairs) -> Pairs:
+def _best(by_data: Mapping[str, Pairs]) -> Pairs:
     """Of each data set the rows whose bound on test images ends highest; as many rows in all as there are colours."""
-    by_data: dict[str, Pairs] = {}
-    for row, found in rows:
-        by_data.setdefault(row.dataset, []).append((row, found))
     each = max(1, len(style.COLOURS) // len(by_data))
 
     def last(pair: tuple[Row, list[Stored]]) -> float:

@@ -100,13 +100,10 @@ def table(view: View) -> Table:
         for condition in _conditions(found[0]):
             record = _likelihood(view, row, condition) | facts
             likelihoods.append(record | {"images": found[0].array(f"log_likelihood/{KEPT}").size})
-        for one, other in _compared(view, row, found):
-            condition = f"classes by {one} and {other}"
-            rank, p = (view.number(row, quantity, condition) for quantity in ("rank correlation", "p"))
-            if rank and p:
-                record = {"one": _name(one), "other": _name(other), "rank_correlation": rank.mean, "pairs": rank.n}
-                record |= {"rank_correlation_sd": rank.sd, "p": max(p.values)}
-                similarities.append({**record_of(row, model_key, kind="similarity"), **record, **facts})
+        similarities += [
+            {**record_of(row, model_key, kind="similarity"), **record, **facts}
+            for record in _similarities(view, row, found)
+        ]
         sides = [*([AUTHORS] if _with_authors(view, row, found[0]) else []), *layers(found[0]), PIXELS]
         strongest += [
             {**record_of(row, model_key, layer=_name(side)), **_strongest(view, found, side)} for side in sides
@@ -124,12 +121,10 @@ def findings(view: View) -> list[str]:
     """Of each model: whether classes that look alike share slots, and which layer's memory the likelihood needs."""
     sentences = []
     for row, found in view.made:
-        alike = []
-        for one, other in _compared(view, row, found):
-            place = f"classes by {one} and {other}"
-            rank, p = (view.number(row, quantity, place) for quantity in ("rank correlation", "p"))
-            if rank and p:
-                alike.append(f"{_name(other)} and {_name(one)} {rank.mean:+.2f} (p {max(p.values):.4f})")
+        alike = [
+            f"{one['other']} and {one['one']} {one['rank_correlation']:+.2f} (p {one['p']:.4f})"
+            for one in _similarities(view, row, found)
+        ]
         lost = {
             one: view.number(row, "change", f"memory {one}") for one in _conditions(found[0]) if one.endswith("/ones")
         }
@@ -142,6 +137,18 @@ def findings(view: View) -> list[str]:
             f"{row.title}: with ones in place of the read-out the log-likelihood changes by (nats): {', '.join(words)}."
         )
     return sentences
+
+
+def _similarities(view: View, row: Row, found: list[Stored]) -> list[dict[str, Any]]:
+    """The cells of every two sides whose orders are compared; p: the largest of the seeds."""
+    records = []
+    for one, other in _compared(view, row, found):
+        condition = f"classes by {one} and {other}"
+        rank, p = (view.number(row, quantity, condition) for quantity in ("rank correlation", "p"))
+        if rank and p:
+            record = {"one": _name(one), "other": _name(other), "rank_correlation": rank.mean, "pairs": rank.n}
+            records.append(record | {"rank_correlation_sd": rank.sd, "p": max(p.values)})
+    return records
 
 
 def _likelihood(view: View, row: Row, condition: str) -> dict[str, Any]:

@@ -65,12 +65,12 @@ def memory_disabled(images: np.ndarray, shape: tuple[int, int], labels: Sequence
 def findings(view: View) -> list[str]:
     """How far the images of Figure 6 change without the memory."""
     (row, found), *_ = view.made
-    full, *others = (found[0].array("images")[CONDITIONS.index(one)] for one in condition_titles(found[0]))
-    words = list(condition_titles(found[0]).values())[1:]
-    changes = [
-        f"{np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(full, images, strict=True)]):.2f} with {label}"
-        for label, images in zip(words, others, strict=True)
-    ]
+    images = {
+        label: found[0].array("images")[CONDITIONS.index(one)] for one, label in condition_titles(found[0]).items()
+    }
+    full, *others = images.values()
+    alike = [np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(full, other, strict=True)]) for other in others]
+    changes = [f"{one:.2f} with {label}" for one, label in zip(alike, list(images)[1:], strict=True)]
     return [
         f"{row.title}: the mean correlation of an image with the one of the same z and full memory is "
         f"{', '.join(changes)} ({len(full)} images; the next section has more)."

@@ -107,8 +107,7 @@ def table(view: View) -> Table:
 
 def figure(view: View) -> Figure:
     """The figure `samples` (and `samples_extended`): of each model, its first seed, a row of three panels."""
-    titles = list(dict.fromkeys(row.dataset for row, _ in view.made))
-    shown = [(row, found[0]) for title in titles for row, found in view.made if row.dataset == title]
+    shown = [(row, found[0]) for made in view.by_dataset.values() for row, found in made]
     several = len({row.k for row, _ in shown}) > 1
     heights = [GRID * _unit(file.image) * file.image[0] / file.image[1] for _, file in shown]
     canvas = Canvas(style.PAGE, sum(heights) + HEAD * len(shown), _note(view, [file for _, file in shown]))
